@@ -1,0 +1,44 @@
+"""Writing files whole or not at all, and the folder for what can be made again."""
+
+import os
+import tempfile
+from pathlib import Path
+
+__all__ = ["atomic_write", "cache_dir"]
+
+
+def atomic_write(path, data):
+    """Write ``data`` (str or bytes) to ``path`` so that a reader sees the old file or the new one, never a part.
+
+    The bytes go to a temporary file in the same folder, which then takes the name. Parent folders are made.
+    Raises :exc:`OSError` where the folder cannot be written; nothing is left behind then.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(data, str):
+        data = data.encode()
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def cache_dir(*parts):
+    """Folder ``parts`` below ``$BNNHW_CACHE`` or, without it, ``$XDG_CACHE_HOME/bnnhw`` or ``~/.cache/bnnhw``; made if missing."""
+    base = os.environ.get("BNNHW_CACHE")
+    if not base:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnnhw"
+    folder = Path(base, *parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
