@@ -1,8 +1,10 @@
 """Building blocks between stages: the register slice and the FIFO."""
 
 from amaranth import *
-from amaranth.lib import fifo, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+
+from .replay import Replay
 
 __all__ = ["RegisterSlice", "StreamFifo"]
 
@@ -57,17 +59,16 @@ class RegisterSlice(wiring.Component):
 
 
 class StreamFifo(wiring.Component):
-    """First-in first-out buffer in front of a register slice's worth of output register.
+    """First-in first-out buffer: a :class:`~bnnhw.gateware.replay.Replay` of single words, each emitted once.
 
-    One payload per cycle. ``depth`` payloads in memory (block RAM where the fabric has it) and two in the output
-    stage; ready and valid are registered. Latency 3 cycles.
+    One payload per cycle from depth 2 up, latency 2 cycles. No combinational path crosses it.
 
     Parameters
     ----------
     shape : shape-like
         Shape of the payload.
     depth : int
-        Payloads that it can hold without any being taken, at least 1.
+        Payloads in memory, at least 1; one more waits in the output register.
 
     Members
     -------
@@ -77,7 +78,6 @@ class StreamFifo(wiring.Component):
     def __init__(self, shape, depth):
         if not isinstance(depth, int) or depth < 1:
             raise TypeError(f"depth must be a positive integer, not {depth!r}")
-        self.shape = shape
         self.depth = depth
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
@@ -85,16 +85,14 @@ class StreamFifo(wiring.Component):
         m = Module()
 
         width = len(Value.cast(self.i.p))
-        m.submodules.buffer = buffer = fifo.SyncFIFOBuffered(width=width, depth=self.depth)
-        m.submodules.slice = out = RegisterSlice(self.shape)
+        m.submodules.ring = ring = Replay(width=width, words=1, repeats=1, depth=self.depth)
         m.d.comb += [
-            buffer.w_data.eq(Value.cast(self.i.p)),
-            buffer.w_en.eq(self.i.valid),
-            self.i.ready.eq(buffer.w_rdy),
-            Value.cast(out.i.p).eq(buffer.r_data),
-            out.i.valid.eq(buffer.r_rdy),
-            buffer.r_en.eq(out.i.ready),
+            ring.i.payload.eq(Value.cast(self.i.p)),
+            ring.i.valid.eq(self.i.valid),
+            self.i.ready.eq(ring.i.ready),
+            Value.cast(self.o.p).eq(ring.o.payload),
+            self.o.valid.eq(ring.o.valid),
+            ring.o.ready.eq(self.o.ready),
         ]
-        wiring.connect(m, out.o, wiring.flipped(self.o))
 
         return m

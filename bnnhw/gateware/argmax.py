@@ -1,0 +1,118 @@
+"""The class of a frame: index of the greatest score, the lowest one of equals; alone or after the scores."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .streams import RegisterSlice
+
+__all__ = ["ClassResult", "ScoresResult"]
+
+
+class _Result(wiring.Component):
+    def __init__(self, score, classes, width, lo, step):
+        if not isinstance(classes, int) or classes < 1:
+            raise TypeError(f"classes must be a positive integer, not {classes!r}")
+        self.score, self.classes, self.width, self.lo, self.step = Shape.cast(score), classes, width, lo, step
+        self._beat = data.StructLayout({"data": signed(width), "last": 1})
+        super().__init__({"i": In(stream.Signature(data.ArrayLayout(self.score, 1))),
+                          "o": Out(stream.Signature(self._beat))})
+
+    def greatest(self, m, taken):
+        """The index of the greatest score so far, this one included, and the index of this one."""
+        index = Signal(range(self.classes))
+        best = Signal(range(self.classes), reset_less=True)
+        best_score = Signal(self.score, reset_less=True)
+        winner = Signal(range(self.classes))
+        wins = (index == 0) | (self.i.p[0] > best_score)
+        m.d.comb += winner.eq(Mux(wins, index, best))
+        with m.If(taken):
+            m.d.sync += [index.eq(Mux(index == self.classes - 1, 0, index + 1)), best.eq(winner)]
+            with m.If(wins):
+                m.d.sync += best_score.eq(self.i.p[0])
+        return winner, index
+
+
+class ClassResult(_Result):
+    """One beat per frame: the class.
+
+    Takes ``classes`` scores, one per cycle, no bubble between frames; the result is offered one cycle after the last
+    score was taken.
+
+    Parameters
+    ----------
+    score : shape-like
+        Shape of a score as it arrives.
+    classes : int
+    width : int
+        Bits of the result's ``data``.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(ArrayLayout(score, 1)))`
+    o : :py:`Out(stream.Signature(StructLayout({"data": signed(width), "last": 1})))`
+        ``last`` is always 1.
+    """
+    def __init__(self, *, score, classes, width):
+        super().__init__(score, classes, width, 0, 1)
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.slice = out = RegisterSlice(self._beat)
+        wiring.connect(m, out.o, wiring.flipped(self.o))
+        taken = self.i.valid & self.i.ready
+        winner, index = self.greatest(m, taken)
+        last = index == self.classes - 1
+        m.d.comb += [
+            self.i.ready.eq(~last | out.i.ready),
+            out.i.valid.eq(self.i.valid & last),
+            out.i.p.data.eq(winner),
+            out.i.p.last.eq(1),
+        ]
+
+        return m
+
+
+class ScoresResult(_Result):
+    """One beat per score, in order, then one with the class.
+
+    Takes one score per cycle, and the class takes a cycle: ``classes + 1`` cycles per frame. A beat is offered one cycle
+    after its score was taken.
+
+    Parameters
+    ----------
+    score, classes, width
+        As of :class:`ClassResult`.
+    lo, step : int
+        A score that arrives as ``x`` is given as ``lo + step * x``.
+
+    Members
+    -------
+    i, o
+        As of :class:`ClassResult`; ``last`` is 1 on the class.
+    """
+    def __init__(self, *, score, classes, width, lo, step):
+        super().__init__(score, classes, width, lo, step)
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.slice = out = RegisterSlice(self._beat)
+        wiring.connect(m, out.o, wiring.flipped(self.o))
+        closing = Signal()
+        decided = Signal(range(self.classes), reset_less=True)
+        taken = self.i.valid & self.i.ready
+        winner, index = self.greatest(m, taken)
+        m.d.comb += [
+            self.i.ready.eq(~closing & out.i.ready),
+            out.i.valid.eq(self.i.valid | closing),
+            out.i.p.data.eq(Mux(closing, decided, self.lo + self.step * self.i.p[0])),
+            out.i.p.last.eq(closing),
+        ]
+        with m.If(taken):
+            m.d.sync += [decided.eq(winner), closing.eq(index == self.classes - 1)]
+        with m.Elif(closing & out.i.ready):
+            m.d.sync += closing.eq(0)
+
+        return m
