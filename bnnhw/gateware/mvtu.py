@@ -147,8 +147,8 @@ class Mvtu(_Folds):
         accumulators = []
         for k in range(self.pe):
             own = self.thresholds[k::self.pe]
-            shape = Shape.cast(range(-max(own), self.words * self.simd - min(own) + 1))
-            accumulators.append(Signal(Shape(shape.width, True), name=f"accumulator{k}", reset_less=True))
+            reach = range(min(-max(own), -1), self.words * self.simd - min(own) + 1)     # always with a sign bit
+            accumulators.append(Signal(reach, name=f"accumulator{k}", reset_less=True))
 
         def initial(fold, k):
             own = self.thresholds[k::self.pe]
