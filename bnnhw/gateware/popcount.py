@@ -1,0 +1,218 @@
+"""XNOR and popcount: the dot product of two vectors of signs."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
+
+from .heap import Heap
+from .luts import FALSE, TRUE, Tables
+
+__all__ = ["Digits", "XnorPopcount", "carry_column", "constant_digits", "count", "reaches", "xnor_digits"]
+
+PLAIN_LANES = 8  # one lane in so many stays a plain bit: fewer make longer chains, more cost a table each
+
+
+class Digits:
+    """Bits to be counted, coded so that counting them is cheap.
+
+    A digit is a bit, or a coded pair ``(p, q)`` that stands for the two bits q and p ^ q. Each of these is a Value and
+    a flag that says whether it is inverted (inversions cost nothing: they disappear in the tables).
+
+    Attributes
+    ----------
+    digits : list of tuple of (Value, bool)
+    lanes : int
+        Number of bits that are counted: one per bit, two per pair.
+    name : str
+    """
+    def __init__(self, digits, *, name):
+        self.digits = list(digits)
+        self.lanes = sum(len(digit) for digit in self.digits)
+        self.name = name
+
+    def registered(self, m, en, domain="sync"):
+        """The same digits one cycle later: a register without reset that moves when ``en`` is 1."""
+        name = f"{self.name}_r"
+        values = [value for digit in self.digits for value, _ in digit]
+        register = Signal(len(values), name=name, reset_less=True)
+        with m.If(en):
+            m.d[domain] += register.eq(Cat(values))
+        bits = iter(register)
+        return Digits([tuple((next(bits), inverted) for _, inverted in digit) for digit in self.digits], name=name)
+
+    def literals(self, tables):
+        """Make the digits sources of ``tables``; returns their literals and the sources' Values in order."""
+        values = [value for digit in self.digits for value, _ in digit]
+        return [tuple(tables.source() ^ int(inverted) for _, inverted in digit) for digit in self.digits], values
+
+
+def xnor_digits(m, x, w, *, name):
+    """The positions at which ``x`` and ``w`` agree, as :class:`Digits`.
+
+    A pair takes two lanes: p in one four-input table, q in one two-input table. One lane in eight, and one where their
+    number is odd, stays a plain bit. One table and one level per lane, as for a plain XNOR.
+
+    Parameters
+    ----------
+    m : Module
+    x, w : Value
+        Unsigned, of equal length.
+    name : str
+        Prefix of the signals' names.
+    """
+    x, w = Value.cast(x), Value.cast(w)
+    lanes = len(x)
+    if len(w) != lanes:
+        raise ValueError(f"{name}: x and w must be equally long, not {lanes} and {len(w)}")
+    pairs = (lanes - lanes // PLAIN_LANES) // 2
+    agree = Signal(lanes, name=f"{name}_agree")
+    m.d.comb += agree.eq(~(x ^ w))
+    digits = []
+    if pairs:
+        differ = Signal(pairs, name=f"{name}_p")
+        m.d.comb += differ.eq(agree[0:2 * pairs:2] ^ agree[1:2 * pairs:2])
+        digits += [((differ[k], False), (agree[2 * k], False)) for k in range(pairs)]
+    digits += [((agree[k], False),) for k in range(2 * pairs, lanes)]
+    return Digits(digits, name=name)
+
+
+def constant_digits(m, x, w_int, *, name):
+    """The positions at which ``x`` and the constant ``w_int`` agree, as :class:`Digits`: no logic at all.
+
+    Parameters
+    ----------
+    m : Module
+    x : Value
+        Unsigned.
+    w_int : int
+        Bit ``k`` is the weight of ``x[k]``; 0 <= w_int < 2 ** len(x).
+    name : str
+    """
+    x = Value.cast(x)
+    if not 0 <= w_int < 1 << len(x):
+        raise ValueError(f"{name}: weights of {len(x)} bits must be from 0 to {(1 << len(x)) - 1}, not {w_int}")
+    bits = Signal(len(x), name=f"{name}_x")
+    m.d.comb += bits.eq(x)
+    return Digits([((bits[k], not w_int >> k & 1),) for k in range(len(x))], name=name)
+
+
+def count(m, digits, *, add=0, width=None, name, fabric="lut4"):
+    """The number of ones among ``digits`` plus the constant ``add``, which costs at most a table or two.
+
+    Parameters
+    ----------
+    m : Module
+    digits : Digits
+    add : int
+        May be negative.
+    width : int or None
+        Bits of the result, which is taken modulo ``2 ** width``. None: as many as the largest sum needs, or, where
+        ``add`` is negative, the largest count.
+    name : str
+        Prefix of the signals' names.
+    fabric : str
+        ``"lut4"`` or ``"lut6"``.
+
+    Returns
+    -------
+    Signal, unsigned
+        Combinational. It may be added to an accumulator as it is.
+    """
+    if width is None:
+        width = bits_for(digits.lanes + max(add, 0))
+    tables = Tables()
+    literals, sources = digits.literals(tables)
+    heap = Heap(tables, literals, add=add, width=width, fabric=fabric)
+    result = Signal(width, name=name)
+    m.d.comb += result.eq(Cat(tables.emit(m, sources, heap.bits(), name=name)))
+    return result
+
+
+def carry_column(lanes, threshold):
+    """Where ``count >= threshold`` shows: the least k such that bit k of ``count + 2 ** k - threshold`` tells it.
+
+    For 1 <= threshold <= lanes. The sum is below ``2 ** (k + 1)``, and the constant is not negative.
+    """
+    assert 1 <= threshold <= lanes
+    return max((threshold - 1).bit_length(), (lanes - threshold).bit_length())
+
+
+def reaches_literal(tables, literals, lanes, threshold, *, fabric="lut4"):
+    """Add to ``tables`` whether the digits ``literals``, which count ``lanes`` bits, reach ``threshold``."""
+    if threshold <= 0:
+        return TRUE
+    if threshold > lanes:
+        return FALSE
+    k = carry_column(lanes, threshold)
+    return Heap(tables, literals, add=(1 << k) - threshold, width=k + 1, fabric=fabric).bits()[k]
+
+
+def reaches(m, digits, threshold, *, name, fabric="lut4"):
+    """Whether at least ``threshold`` (any integer) of ``digits`` are ones.
+
+    There is no comparator: ``2 ** k - threshold`` is added inside the tree, and the carry out of column k - 1 is the
+    answer. A constant where the threshold is below 1 or above the number of lanes.
+
+    Parameters
+    ----------
+    m : Module
+    digits : Digits
+    threshold : int
+    name : str
+        Prefix of the signals' names.
+    fabric : str
+        ``"lut4"`` or ``"lut6"``.
+
+    Returns
+    -------
+    Signal, one bit
+        Combinational.
+    """
+    tables = Tables()
+    literals, sources = digits.literals(tables)
+    literal = reaches_literal(tables, literals, digits.lanes, threshold, fabric=fabric)
+    result = Signal(name=name)
+    m.d.comb += result.eq(tables.emit(m, sources, [literal], name=name)[0])
+    return result
+
+
+class XnorPopcount(wiring.Component):
+    """Counts the positions at which two vectors of signs agree.
+
+    A bit is a sign: 1 is +1, 0 is -1. For vectors ``x`` and ``w`` of length ``simd``,
+    ``dot(x, w) == 2 * o - simd``. One pair of vectors per cycle, latency 1 cycle.
+
+    Source: Courbariaux et al., "Binarized Neural Networks", 2016, arXiv:1602.02830; the tree is :class:`.heap.Heap`.
+
+    Parameters
+    ----------
+    simd : int
+        Vector length, at least 1.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(StructLayout({"x": simd, "w": simd})))`
+        Inputs and weights.
+    o : :py:`Out(stream.Signature(range(simd + 1)))`
+        Number of agreements.
+    """
+    def __init__(self, simd):
+        if not isinstance(simd, int) or simd < 1:
+            raise TypeError(f"SIMD must be a positive integer, not {simd!r}")
+        self.simd = simd
+        super().__init__({
+            "i": In(stream.Signature(data.StructLayout({"x": simd, "w": simd}))),
+            "o": Out(stream.Signature(range(simd + 1))),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        digits = xnor_digits(m, self.i.p.x, self.i.p.w, name="lanes")
+        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
+        with m.If(self.i.ready):
+            m.d.sync += self.o.valid.eq(self.i.valid)
+            m.d.sync += self.o.payload.eq(count(m, digits, name="agreements"))
+
+        return m
