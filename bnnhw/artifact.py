@@ -90,6 +90,12 @@ def _metadata(data):
     return header["__metadata__"]["bnnhw"]
 
 
+def _tensors(data):
+    kinds = {"U8": np.uint8, "I64": np.dtype("<i8")}
+    return {name: np.frombuffer(bytes(entry["data"]), kinds[entry["dtype"]]).reshape(entry["shape"])
+            for name, entry in deserialize(bytes(data))}
+
+
 def loads(data):
     """Read the bytes of a .bnn file and check its digest.
 
@@ -103,9 +109,7 @@ def loads(data):
         if not isinstance(header["format"], int) or header["format"] > FORMAT:
             raise ArtifactError(f"its format is {header['format']!r}, this version of bnnhw reads up to {FORMAT}: "
                                 "please upgrade bnnhw")
-        kinds = {"U8": np.uint8, "I64": np.dtype("<i8")}
-        tensors = {name: np.frombuffer(bytes(entry["data"]), kinds[entry["dtype"]]).reshape(entry["shape"])
-                   for name, entry in deserialize(bytes(data))}
+        tensors = _tensors(data)
         if header["digest"] != _digest(header, tensors):
             raise ArtifactError("its digest does not match its content: the file was altered or damaged")
         network = _network(header, tensors)

@@ -1,0 +1,59 @@
+"""The FPGAs that bnnhw knows: what they hold, and how their tools are called."""
+
+from dataclasses import dataclass
+
+from .errors import UserError
+
+__all__ = ["DEVICES", "Device", "DeviceError", "find"]
+
+
+class DeviceError(UserError, ValueError):
+    """A device that bnnhw does not know."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """An FPGA in its package.
+
+    Attributes
+    ----------
+    name : str
+        As given to ``--device``.
+    family : str
+        ``"ice40"`` or ``"ecp5"``.
+    option : str
+        What selects it at nextpnr.
+    packages : tuple of str
+        The first is the default.
+    luts, ffs, brams : int
+        Logic cells, flip-flops, block RAMs.
+    bram_bits : int
+        Bits of one block RAM that the bitstream can initialise.
+    """
+    name: str
+    family: str
+    option: str
+    packages: tuple
+    luts: int
+    ffs: int
+    brams: int
+    bram_bits: int
+
+
+# Sources: Lattice FPGA-DS-02008 (iCE40 UltraPlus), FPGA-DS-02029 (iCE40 LP/HX; the tools open 7,680 cells of the HX4K's
+# die), FPGA-DS-02012 (ECP5).
+DEVICES = {device.name: device for device in (
+    Device("up5k", "ice40", "--up5k", ("sg48", "uwg30"), 5280, 5280, 30, 4096),
+    Device("hx1k", "ice40", "--hx1k", ("tq144", "vq100"), 1280, 1280, 16, 4096),
+    Device("hx8k", "ice40", "--hx8k", ("ct256", "cb132"), 7680, 7680, 32, 4096),
+    Device("ecp5-25f", "ecp5", "--25k", ("CABGA381", "CABGA256"), 24288, 24288, 56, 18432),
+    Device("ecp5-45f", "ecp5", "--45k", ("CABGA381", "CABGA256"), 43848, 43848, 108, 18432),
+    Device("ecp5-85f", "ecp5", "--85k", ("CABGA381", "CABGA756"), 83640, 83640, 208, 18432),
+)}
+
+
+def find(name):
+    """The device ``name``. Raises :exc:`DeviceError`, which lists the known ones."""
+    if name not in DEVICES:
+        raise DeviceError(f"unknown device {name!r}; known are {', '.join(DEVICES)}")
+    return DEVICES[name]

@@ -1,0 +1,160 @@
+"""Synthesis, place and route: Verilog to a bitstream, with the figures read back from the tools."""
+
+import json
+import os
+import re
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from . import tools
+from .errors import UserError
+
+__all__ = ["ImplementError", "Implementation", "synthesize", "route", "pack"]
+
+# yosys' synthesis by family. -abc9 maps with delays in view; -nowidelut keeps ECP5's LUTs apart, which a popcount wants.
+SYNTHESIS = {"ice40": "synth_ice40 -abc9 -device {ice40_device}", "ecp5": "synth_ecp5 -abc9 -nowidelut"}
+ICE40_DEVICES = {"up5k": "u", "hx1k": "hx", "hx8k": "hx"}
+# What nextpnr calls the cells that we count: logic cells and block RAMs.
+CELLS = {"ice40": ("ICESTORM_LC", "ICESTORM_RAM"), "ecp5": ("TRELLIS_COMB", "DP16KD")}
+FLIPFLOPS = {"ice40": re.compile(r"SB_DFF"), "ecp5": re.compile(r"TRELLIS_FF")}
+
+
+class ImplementError(UserError):
+    """A design that does not fit the device or does not reach its clock; the message has the figures."""
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """Figures of a placed and routed design.
+
+    Attributes
+    ----------
+    device : str
+    luts, ffs, brams : int
+        nextpnr's packed logic cells, flip-flops, block RAMs.
+    luts_limit, ffs_limit, brams_limit : int
+        How many the device has.
+    fmax_hz : float
+        Of the named clock, after routing.
+    clock_hz : float
+        The clock that was asked for.
+    seed : int
+        nextpnr's.
+    """
+    device: str
+    luts: int
+    luts_limit: int
+    ffs: int
+    ffs_limit: int
+    brams: int
+    brams_limit: int
+    fmax_hz: float
+    clock_hz: float
+    seed: int
+
+    def as_dict(self):
+        return asdict(self)
+
+
+def synthesize(sources, top, device, *, netlist, verilog=None, log=None):
+    """Run yosys.
+
+    Parameters
+    ----------
+    sources : list of path
+        Verilog files.
+    top : str
+    device : Device
+    netlist : path
+        JSON netlist to write, for nextpnr.
+    verilog : path, optional
+        The same netlist as Verilog, for simulation with the vendor's cell models.
+
+    Returns
+    -------
+    dict cell type -> count
+    """
+    stat = Path(f"{netlist}.stat")
+    script = "\n".join([
+        *[f"read_verilog {_quoted(source)}" for source in sources],
+        SYNTHESIS[device.family].format(ice40_device=ICE40_DEVICES.get(device.name, "hx")) + f" -top {top}"
+        f" -json {_quoted(netlist)}",
+        *([f"write_verilog -noattr {_quoted(verilog)}"] if verilog else []),
+        f"tee -q -o {_quoted(stat)} stat -json",
+    ])
+    tools.find("yosys").run(["-p", script], log=log)
+    counts = json.loads(stat.read_text())["design"]["num_cells_by_type"]
+    stat.unlink()
+    return counts
+
+
+def _quoted(path):
+    return '"' + str(path).replace('"', '\\"') + '"'
+
+
+def route(netlist, device, *, package, constraints, clock_hz, clock=None, output, seed=1, log=None, counts=None):
+    """Run nextpnr and read its figures back.
+
+    Parameters
+    ----------
+    netlist : path
+        From :func:`synthesize`.
+    constraints : path or None
+        Pins (.pcf or .lpf); None places the pins freely, for figures of a design without a board.
+    clock_hz : float
+        The clock to reach.
+    clock : str, optional
+        Part of the name of the clock net that counts; default is the slowest.
+    output : path
+        Routed design (.asc or .config).
+    counts : dict, optional
+        What :func:`synthesize` returned, for the flip-flops.
+
+    Returns
+    -------
+    Implementation
+
+    Raises
+    ------
+    ImplementError
+        It does not fit. A missed clock is for the caller to judge: see ``fmax_hz``.
+    """
+    name = {"ice40": "nextpnr-ice40", "ecp5": "nextpnr-ecp5"}[device.family]
+    handle, report = tempfile.mkstemp(suffix=".json", dir=Path(output).parent)
+    os.close(handle)
+    arguments = [device.option, "--package", package, "--json", netlist, "--freq", f"{clock_hz / 1e6:.4f}",
+                 "--seed", seed, "--report", report, "--timing-allow-fail",
+                 "--asc" if device.family == "ice40" else "--textcfg", output]
+    if constraints is not None:
+        arguments += ["--pcf" if device.family == "ice40" else "--lpf", constraints]
+    elif device.family == "ecp5":
+        arguments += ["--lpf-allow-unconstrained"]
+    try:
+        try:
+            tools.find(name).run(arguments, log=log)
+        except tools.ToolError as error:
+            raise _explained(error, device) from None
+        figures = json.loads(Path(report).read_text())
+    finally:
+        Path(report).unlink(missing_ok=True)
+    luts, brams = (figures["utilization"][cell] for cell in CELLS[device.family])
+    clocks = {net: entry["achieved"] * 1e6 for net, entry in figures["fmax"].items() if clock is None or clock in net}
+    if not clocks:
+        raise ImplementError(f"nextpnr timed no clock{f' named {clock!r}' if clock else ''}; it timed {list(figures['fmax'])}")
+    ffs = sum(count for cell, count in (counts or {}).items() if FLIPFLOPS[device.family].match(cell))
+    return Implementation(device.name, luts["used"], luts["available"], ffs, device.ffs, brams["used"],
+                          brams["available"], min(clocks.values()), clock_hz, seed)
+
+
+def _explained(error, device):
+    text = str(error)
+    if re.search(r"Unable to place|no BELs remaining|too many|not enough|failed to place|Failed to expand region", text, re.I):
+        return ImplementError(f"the design does not fit {device.name} ({device.luts} logic cells, {device.brams} block RAMs): "
+                              + text.split("\n")[-1].strip())
+    return error
+
+
+def pack(routed, bitstream):
+    """Turn iCE40's routed design into a bitstream file."""
+    tools.find("icepack").run([routed, bitstream])

@@ -1,0 +1,82 @@
+"""What every kind of stage has: options, cycles, resources, a component, a timing model."""
+
+import math
+
+from pydantic import BaseModel, ConfigDict
+
+from ..errors import UserError
+
+__all__ = ["FoldingError", "Options", "Stage", "divisors"]
+
+
+class FoldingError(UserError, ValueError):
+    """Options that a stage cannot take; the message names the stage, what is allowed and what came."""
+
+
+class Options(BaseModel):
+    """Base of the options of a kind of stage: its table in plan.toml."""
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def divisors(size):
+    """All divisors of ``size``, rising."""
+    small = [d for d in range(1, math.isqrt(size) + 1) if size % d == 0]
+    return small + [size // d for d in reversed(small) if d * d != size]
+
+
+class Stage:
+    """One stage of the hardware, as far as the network fixes it; how parallel it is comes with its options.
+
+    Attributes
+    ----------
+    name : str
+        Of the module in the Verilog and the table in plan.toml: the network's operation.
+    sources : tuple of str
+        Stages whose output it takes; empty for the one that takes the input.
+    edge : str
+        The network's edge that its output carries.
+    elements_in, elements_out : int
+        Elements of a frame at its input and output.
+    bits_in, bits_out : int
+        Width of an element there.
+    """
+    kind = None
+
+    def __init__(self, name, sources, edge, *, elements_in, bits_in, elements_out, bits_out):
+        self.name, self.sources, self.edge = name, tuple(sources), edge
+        self.elements_in, self.bits_in = elements_in, bits_in
+        self.elements_out, self.bits_out = elements_out, bits_out
+
+    def refuse(self, option, allowed, value):
+        """Raise the :exc:`FoldingError` for an option's wrong value."""
+        raise FoldingError(f"layer {self.name!r}: {option} must be one of {list(allowed)}, not {value!r}")
+
+    # Each kind defines the following; `options` is one of its Options.
+
+    def parse(self, table):
+        """Options from a table of plan.toml (a dict). Raises :exc:`FoldingError` or pydantic's ValidationError."""
+        raise NotImplementedError
+
+    def folding_space(self):
+        """Iterate over all options that it can take."""
+        raise NotImplementedError
+
+    def lanes(self, options):
+        """Elements per word at its input and output, (int, int)."""
+        raise NotImplementedError
+
+    def cycles(self, options):
+        """Cycles per frame in which it is busy: the least interval between frames."""
+        raise NotImplementedError
+
+    def resources(self, options):
+        """What it takes by design: ``lanes`` (multiplications per cycle), ``bram_words`` (list of (bits, words))."""
+        raise NotImplementedError
+
+    def build(self, options):
+        """The Amaranth component, with members ``i`` and ``o``."""
+        raise NotImplementedError
+
+    def timing(self, options):
+        """A fresh timing model (:mod:`bnnhw.stages.timing`)."""
+        raise NotImplementedError

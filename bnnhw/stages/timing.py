@@ -1,0 +1,237 @@
+"""Cycle-exact models of when stages pass words on; the words themselves play no part.
+
+The timing of every stage is independent of the data, so that a model needs only counters. In each cycle a model shows
+``valid`` (it offers a word) and ``ready`` (it can take one), both known from its state alone since no combinational path
+crosses a stage; then :meth:`step` is told which of the two transfers took place. What a model promises the gateware must
+keep to the cycle: simulation compares the two.
+"""
+
+__all__ = ["Slice", "Pipeline", "Up", "Down", "Fifo", "Folded", "Closing", "Gathering", "run"]
+
+
+class Slice:
+    """Register slice: holds two words."""
+    def __init__(self):
+        self.held = 0
+
+    @property
+    def valid(self):
+        return self.held > 0
+
+    @property
+    def ready(self):
+        return self.held < 2
+
+    def step(self, push, pop):
+        self.held += push - pop
+
+
+class Pipeline:
+    """``registers`` stages that move together while the register slice at the end has room."""
+    def __init__(self, registers):
+        self.stages = [False] * registers
+        self.slice = Slice()
+
+    valid = property(lambda self: self.slice.valid)
+    ready = property(lambda self: self.slice.ready)
+
+    def step(self, push, pop):
+        if not self.slice.ready:
+            self.slice.step(False, pop)
+            return
+        self.stages.append(push)
+        self.slice.step(self.stages.pop(0), pop)
+
+
+class Elastic:
+    """One register in front of a slice, which takes a word while it is empty."""
+    def __init__(self):
+        self.done = False
+        self.slice = Slice()
+
+    valid = property(lambda self: self.slice.valid)
+    ready = property(lambda self: not self.done or self.slice.ready)
+
+    def step(self, push, pop):
+        enable, moved = self.ready, self.done and self.slice.ready
+        self.slice.step(moved, pop)
+        if enable:
+            self.done = push
+
+
+class Up:
+    """Joins ``ratio`` words into one."""
+    def __init__(self, ratio):
+        self.ratio, self.count, self.valid = ratio, 0, False
+
+    @property
+    def ready(self):
+        return self.count < self.ratio - 1 or not self.valid
+
+    def step(self, push, pop):
+        if pop:
+            self.valid = False
+        if push:
+            self.count += 1
+            if self.count == self.ratio:
+                self.count, self.valid = 0, True
+
+
+class Down:
+    """Splits a word into ``ratio``."""
+    def __init__(self, ratio):
+        self.ratio, self.left = ratio, 0
+        self.slice = Slice()
+
+    valid = property(lambda self: self.slice.valid)
+
+    @property
+    def ready(self):
+        return self.left == 0 or (self.left == 1 and self.slice.ready)
+
+    def step(self, push, pop):
+        moved = self.left > 0 and self.slice.ready
+        self.slice.step(moved, pop)
+        self.left -= moved
+        if push:
+            self.left = self.ratio
+
+
+class Fifo:
+    """Ring of ``depth`` words, with the memory's read register behind it."""
+    def __init__(self, depth):
+        self.free, self.fresh, self.valid = depth, 0, False
+
+    @property
+    def ready(self):
+        return self.free > 0
+
+    def step(self, push, pop):
+        move = self.fresh > 0 and (not self.valid or pop)
+        self.valid = move or (self.valid and not pop)
+        self.free += move - push
+        self.fresh += push - move
+
+
+class Folded:
+    """Folded dense layer: ring buffer (with more than one output fold), three registers, slice."""
+    def __init__(self, words, folds, depth):
+        self.words, self.folds = words, folds
+        self.free, self.fresh, self.index, self.turn, self.offered = depth, 0, 0, 0, False
+        self.position, self.stages = 0, [None, None, None]       # None: bubble, else whether it is a fold's last word
+        self.slice = Slice()
+
+    valid = property(lambda self: self.slice.valid)
+
+    @property
+    def enable(self):
+        return not self.stages[0] or self.slice.ready
+
+    @property
+    def ready(self):
+        return self.enable if self.folds == 1 else self.free > 0
+
+    def step(self, push, pop):
+        enable, moved = self.enable, bool(self.stages[0]) and self.slice.ready
+        taken = enable and (push if self.folds == 1 else self.offered)
+        self.slice.step(moved, pop)
+        if enable:
+            self.stages.pop(0)
+            self.stages.append(self.position == self.words - 1 if taken else None)
+            if taken:
+                self.position = (self.position + 1) % self.words
+        if self.folds > 1:
+            self._replay(push, enable)
+
+    def _replay(self, push, enable):
+        move = (self.turn > 0 or self.fresh > 0) and (not self.offered or enable)
+        self.free += (move and self.turn == self.folds - 1) - push
+        self.fresh += push - (move and self.turn == 0)
+        if move:
+            self.offered = True
+            self.index += 1
+            if self.index == self.words:
+                self.index, self.turn = 0, (self.turn + 1) % self.folds
+        elif enable:
+            self.offered = False
+
+
+class Gathering:
+    """Takes ``count`` words and gives one with the last of them, through a slice."""
+    def __init__(self, count):
+        self.count, self.index = count, 0
+        self.slice = Slice()
+
+    valid = property(lambda self: self.slice.valid)
+
+    @property
+    def ready(self):
+        return self.index < self.count - 1 or self.slice.ready
+
+    def step(self, push, pop):
+        self.slice.step(push and self.index == self.count - 1, pop)
+        self.index = (self.index + push) % self.count
+
+
+class Closing:
+    """Passes ``count`` words through a slice and adds one of its own."""
+    def __init__(self, count):
+        self.count, self.index, self.closing = count, 0, False
+        self.slice = Slice()
+
+    valid = property(lambda self: self.slice.valid)
+
+    @property
+    def ready(self):
+        return not self.closing and self.slice.ready
+
+    def step(self, push, pop):
+        added = self.closing and self.slice.ready
+        self.slice.step(push or added, pop)
+        if push:
+            self.index = (self.index + 1) % self.count
+            self.closing = self.index == 0
+        elif added:
+            self.closing = False
+
+
+def run(models, words_in, words_out, frames, limit=None):
+    """Cycles at which a chain of stages takes and gives words, with a source that always offers and a sink that always takes.
+
+    Parameters
+    ----------
+    models : list of models
+        From the input to the output.
+    words_in, words_out : int
+        Words of a frame at the two ends.
+    frames : int
+    limit : int, optional
+        Cycles after which a chain that still holds words counts as stuck.
+
+    Returns
+    -------
+    accepted, given : lists of int
+        The cycle of each transfer at the input and at the output.
+
+    Raises
+    ------
+    RuntimeError
+        Nothing moves any more although words are missing.
+    """
+    accepted, given = [], []
+    cycle, quiet = 0, 0
+    while len(given) < frames * words_out:
+        moves = [len(accepted) < frames * words_in and models[0].ready]
+        moves += [left.valid and right.ready for left, right in zip(models, models[1:], strict=False)]
+        moves.append(models[-1].valid)
+        if moves[0]:
+            accepted.append(cycle)
+        if moves[-1]:
+            given.append(cycle)
+        for model, push, pop in zip(models, moves, moves[1:], strict=False):
+            model.step(push, pop)
+        quiet = 0 if any(moves) else quiet + 1
+        if quiet > (limit or 100_000):
+            raise RuntimeError(f"nothing has moved for {quiet} cycles; {len(given)} words were given")
+        cycle += 1
+    return accepted, given

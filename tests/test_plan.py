@@ -1,0 +1,120 @@
+"""Plans: automatic folding, the file, and the schedule."""
+import math
+
+import pytest
+import tomlkit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bnnhw import planfile
+from bnnhw.folding import block_rams, fold
+from bnnhw.lower import lower
+from bnnhw.plan import Plan, PlanError
+from bnnhw.stages import FoldingError
+
+from .networks import dense_network, networks
+
+TFC = dense_network([64, 64, 64, 10], (28, 28, 1))
+
+
+def tfc_plan(fps=100_000, clock_hz=24_000_000, scores=False):
+    return fold(TFC, lower(TFC, scores=scores), clock_hz=clock_hz, fps=fps)
+
+
+@pytest.mark.parametrize("fps", [1, 100, 10_000, 100_000, 1_000_000])
+def test_rate_is_met(fps):
+    plan = tfc_plan(fps)
+    assert plan.core_fps >= fps
+    for stage in plan.stages:
+        assert plan.cycles_per_inference >= stage.cycles(plan.options[stage.name])
+
+
+def test_interval_is_the_slowest_stage():
+    """No bubble between frames: the chain is exactly as fast as its slowest part."""
+    plan = tfc_plan()
+    busy = max(stage.cycles(plan.options[stage.name]) for stage in plan.stages)
+    assert plan.cycles_per_inference == busy == plan.bottleneck.stage.cycles(plan.options[plan.bottleneck.name])
+
+
+@settings(max_examples=30, deadline=None)
+@given(network=networks(), budget=st.integers(20, 400))
+def test_any_network(network, budget):
+    plan = fold(network, lower(network), clock_hz=1_000_000, fps=1_000_000 / budget)
+    words = max(max(e.words_in, e.words_out) for e in plan.chain)
+    busy = max(stage.cycles(plan.options[stage.name]) for stage in plan.stages)
+    assert plan.cycles_per_inference == max(words, busy) <= budget
+    assert plan.latency_cycles >= plan.cycles_per_inference
+
+
+def test_impossible_rates():
+    with pytest.raises(PlanError, match="^layer 'class': 2 cycles per image are not enough: it takes 10$"):
+        tfc_plan(10_000_000)
+    with pytest.raises(PlanError, match=r"^48,000,000 images/s at 24 MHz: at most one image per cycle is possible$"):
+        tfc_plan(48_000_000)
+
+
+def test_block_rams():
+    assert [block_rams(*size) for size in ((16, 256), (16, 257), (1, 1), (8, 512), (9, 512), (2, 2048), (256, 196))] == [
+        1, 2, 1, 1, 2, 1, 16]
+
+
+@pytest.mark.parametrize("scores", [False, True])
+def test_file_round_trip(scores):
+    plan = tfc_plan(scores=scores)
+    text = planfile.dumps(plan)
+    again = planfile.loads(text, TFC, lower)
+    assert (again.options, again.clock_hz, again.scores) == (plan.options, plan.clock_hz, scores)
+    assert planfile.dumps(again) == text
+
+
+def edited(path, value):
+    file = tomlkit.parse(planfile.dumps(tfc_plan()))
+    table = file
+    for key in path[:-1]:
+        table = table[key]
+    if value is None:
+        del table[path[-1]]
+    else:
+        table[path[-1]] = value
+    return tomlkit.dumps(file)
+
+
+@pytest.mark.parametrize("path, value, error, message", [
+    (("layers", "fc1", "pe"), 3, FoldingError, "layer 'fc1': PE must be one of [1, 2, 4, 8, 16, 32, 64], not 3"),
+    (("layers", "fc2", "simd"), 3, FoldingError, "layer 'fc2': SIMD must be one of [1, 2, 4, 8, 16, 32, 64], not 3"),
+    (("layers", "fc2", "simd"), "all", FoldingError, "layer 'fc2': SIMD must be one of [1, 2, 4, 8, 16, 32, 64], not 'all'"),
+    (("layers", "fc1", "memory"), "uram", FoldingError, "layer 'fc1': memory must be one of ['bram', 'lut'], not 'uram'"),
+    (("layers", "fc1", "style"), "lut", FoldingError, "layer 'fc1': style must be one of ['folded', 'unfolded'], not 'lut'"),
+    (("layers", "fc1", "pe"), None, FoldingError, "layer 'fc1': pe: field required"),
+    (("layers", "fc1", "lanes"), 3, FoldingError, "layer 'fc1': lanes: extra inputs are not permitted"),
+    (("layers", "fc1", "kind"), "conv", FoldingError, "layer 'fc1': kind must be one of ['dense'], not 'conv'"),
+    (("layers", "binarize", "lanes"), 5, FoldingError, "layer 'binarize': lanes must be one of "
+     "[1, 2, 4, 7, 8, 14, 16, 28, 49, 56, 98, 112, 196, 392, 784], not 5"),
+    (("layers", "fc9"), {}, PlanError, "plan: there is no layer 'fc9'; there are "
+     "['binarize', 'fc1', 'fc2', 'fc3', 'fc4', 'class']"),
+    (("layers", "fc1"), None, PlanError, "plan: table [layers.fc1] is missing"),
+    (("clock",), 3, PlanError, "plan: unknown key 'clock'; known are ['clock_hz', 'format', 'layers', 'network', 'result']"),
+    (("clock_hz",), None, PlanError, "plan: key 'clock_hz' is missing"),
+    (("clock_hz",), 0, PlanError, "plan: clock_hz must be a positive integer, not 0"),
+    (("format",), 2, PlanError, "plan: format 2, but this version of bnnhw reads up to 1"),
+    (("result",), "all", PlanError, "plan: result must be one of ['class', 'scores'], not 'all'"),
+    (("network",), "abc", PlanError, f"plan: it is the plan of another network (abc..., not {TFC.digest[:12]}...)"),
+])
+def test_file_errors(path, value, error, message):
+    with pytest.raises(error) as refusal:
+        planfile.loads(edited(path, value), TFC, lower)
+    assert str(refusal.value) == message
+
+
+def test_unfolded():
+    text = edited(("layers", "fc4"), {"kind": "dense", "style": "unfolded", "registers": 2})
+    plan = planfile.loads(text, TFC, lower)
+    assert plan.stages[4].cycles(plan.options["fc4"]) == 1
+    text = edited(("layers", "fc4"), {"kind": "dense", "style": "unfolded", "registers": 0})
+    with pytest.raises(FoldingError, match="^layer 'fc4': registers must be 1 to 16, not 0$"):
+        planfile.loads(text, TFC, lower)
+
+
+def test_not_toml():
+    with pytest.raises(PlanError, match="^x.toml: not TOML: "):
+        planfile.loads("a = ", TFC, lower, where="x.toml")
