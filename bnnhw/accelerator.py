@@ -44,9 +44,18 @@ class Core(wiring.Component):
             m.submodules[name] = component
             _join(m, source, component.i)
             source = component.o
+            _show(m, name, source)
         _join(m, source, self.o)
 
         return m
+
+
+def _show(m, name, source):
+    """Give a stream wires with names that do not depend on its neighbours, for simulation to look at; they cost nothing."""
+    for member in ("payload", "valid", "ready"):
+        value = Value.cast(getattr(source, member))
+        wire = Signal(len(value), name=f"{name}__{member}")
+        m.d.comb += wire.eq(value)
 
 
 def _join(m, source, sink):
@@ -69,8 +78,8 @@ class Tap:
         The network's edge.
     layer : str
         The stage whose output it is.
-    path : str
-        Dotted path of the stage's instance below the top module; its ports are ``o__payload``, ``o__valid``, ``o__ready``.
+    wire : str
+        Prefix of the stream's wires in the module ``bnnhw_top.core``: ``WIRE__payload``, ``WIRE__valid``, ``WIRE__ready``.
     lanes, bits : int
         Elements per word, bits per element, the first in the least significant bits.
     signed : bool
@@ -81,7 +90,7 @@ class Tap:
     """
     edge: str
     layer: str
-    path: str
+    wire: str
     lanes: int
     bits: int
     signed: bool
@@ -100,18 +109,16 @@ def taps(plan):
         type = plan.network.types[stage.edge]
         signed = stage.kind == "affine"
         lo, step = (0, 1) if signed else (type.lo, type.step)
-        found.append(Tap(stage.edge, stage.name, f"core.{stage.name}", stage.lanes(plan.options[stage.name])[1],
+        found.append(Tap(stage.edge, stage.name, stage.name, stage.lanes(plan.options[stage.name])[1],
                          stage.bits_out, signed, element.words_out, lo, step))
     return found
 
 
 def top(plan):
     """The accelerator with its AXI4-Stream ports, as an Amaranth component."""
-    # Every component of the chain holds at least one frame's word at a time, so this many frames can be on their way.
-    frames = 2 * len(plan.chain) + 2
     return AxiStreamTop(Core(plan), lanes=plan.input_lanes * plan.element_bytes,
                         frame_elements=plan.frame_elements * plan.element_bytes, result_beats=plan.result_beats,
-                        bytes_per_beat=plan.bytes_per_beat, frames_in_flight=frames)
+                        bytes_per_beat=plan.bytes_per_beat, frames_in_flight=plan.schedule[2] + 2)
 
 
 def verilog(plan):

@@ -10,7 +10,7 @@ from .stages import Stage, timing
 
 __all__ = ["Element", "Plan", "PlanError"]
 
-FRAMES_TO_SETTLE = 3        # frames after which the interval has settled; two more are measured
+FRAMES_TO_SETTLE = 3        # frames beyond those on their way, after which the interval has settled
 
 
 class PlanError(UserError, ValueError):
@@ -113,24 +113,29 @@ class Plan:
 
     @functools.cached_property
     def schedule(self):
-        """(cycles per inference, latency in cycles), of the whole accelerator with a source that always offers.
+        """(cycles per inference, latency in cycles, frames on their way), of the whole accelerator at its AXI4-Stream ports.
 
-        The interval is that between results of consecutive frames once it has settled; the latency that of a frame
-        in an empty accelerator, from the cycle in which its first beat is taken to the one in which its last result beat
-        is given, the latter included.
+        The interval is that between results of consecutive frames once it has settled, with a source that always offers;
+        the latency that of a frame in an empty accelerator: cycles from the transfer of its first beat to that of its
+        last result beat. The frames are the most that are on their way at a time, results always being taken.
         """
-        from .gateware.axi_stream import timing_models
-        frames = FRAMES_TO_SETTLE + 2
         beats = self.frame_elements // self.input_lanes
 
         def cycles(frames):
-            models = timing_models([element.timing() for element in self.chain])
-            return timing.run(models, beats, self.result_beats, frames)
-        accepted, given = cycles(1)
-        latency = given[-1] - accepted[0] + 1
-        _, given = cycles(frames)
-        ends = given[self.result_beats - 1::self.result_beats]
-        return ends[-1] - ends[-2], latency
+            # A register slice stands at either end of the wrapper.
+            models = [timing.Slice(), *(element.timing() for element in self.chain), timing.Slice()]
+            accepted, given = timing.run(models, beats, self.result_beats, frames)
+            return accepted[::beats], given[self.result_beats - 1::self.result_beats]
+        starts, ends = cycles(1)
+        latency = ends[0] - starts[0]
+        # Until the last frame is accepted the accelerator is as full as it gets.
+        frames = FRAMES_TO_SETTLE + 2
+        while True:
+            starts, ends = cycles(frames)
+            flying = max(sum(s <= end for s in starts) - k for k, end in enumerate(ends))
+            if flying + FRAMES_TO_SETTLE < frames:
+                return ends[-1] - ends[-2], latency, flying
+            frames *= 2
 
     @property
     def cycles_per_inference(self):
