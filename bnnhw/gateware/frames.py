@@ -1,0 +1,130 @@
+"""Input frames: every packet becomes exactly one whole frame."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["FlagQueue", "FrameGuard"]
+
+
+class FrameGuard(wiring.Component):
+    """Makes whole frames of packets that may be short or long, and tells for each frame whether it was.
+
+    A packet ends with ``last``. One that is too short is filled up with zeros, which are the input's lowest value;
+    what one that is too long has in excess is dropped, up to its ``last``. So every packet gives one frame.
+
+    Combinational: a beat is offered in the cycle in which it comes, one per cycle, and no cycle is lost between frames;
+    filling up takes a cycle per missing beat and dropping one per surplus beat. The frame's flag is offered
+    together with its last beat, so a long packet's result need not wait for the packet's end. Either of the two
+    may be taken first; the next frame begins when both were.
+
+    Parameters
+    ----------
+    lanes : int
+        Bytes per beat.
+    frame_elements : int
+        Bytes of a frame, a multiple of ``lanes``.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(StructLayout({"data": ArrayLayout(8, lanes), "last": 1})))`
+    o : :py:`Out(stream.Signature(ArrayLayout(8, lanes)))`
+    flags : :py:`Out(stream.Signature(1))`
+        One per frame: 1 where its packet was too short or too long.
+    """
+    def __init__(self, *, lanes, frame_elements):
+        for name, value in (("lanes", lanes), ("frame_elements", frame_elements)):
+            if not isinstance(value, int) or value < 1:
+                raise TypeError(f"{name} must be a positive integer, not {value!r}")
+        if frame_elements % lanes:
+            raise ValueError(f"lanes must divide the frame's {frame_elements} bytes, not be {lanes}")
+        self.beats = frame_elements // lanes
+        word = data.ArrayLayout(8, lanes)
+        super().__init__({
+            "i": In(stream.Signature(data.StructLayout({"data": word, "last": 1}))),
+            "o": Out(stream.Signature(word)),
+            "flags": Out(stream.Signature(1)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        index = Signal(range(self.beats))
+        filling = Signal()
+        dropping = Signal()
+        end = Signal()          # this beat is the frame's last
+        beat_done = Signal()    # the frame's last beat was taken, its flag was not
+        flag_done = Signal()    # the other way round
+        present = Signal()      # there is a beat for the frame
+        move = Signal()         # beat and flag are both done with
+        m.d.comb += [
+            end.eq(index == self.beats - 1),
+            present.eq(filling | (self.i.valid & ~dropping)),
+            self.o.valid.eq(present & ~beat_done),
+            self.o.payload.eq(Mux(filling, 0, Value.cast(self.i.p.data))),
+            self.flags.valid.eq(present & end & ~flag_done),
+            self.flags.payload.eq(filling | ~self.i.p.last),
+            move.eq(present & (self.o.ready | beat_done) & (self.flags.ready | flag_done | ~end)),
+            self.i.ready.eq(dropping | (move & ~filling)),
+        ]
+        with m.If(move):
+            m.d.sync += [
+                index.eq(Mux(end, 0, index + 1)),
+                filling.eq(~end & (filling | self.i.p.last)),
+                dropping.eq(end & ~filling & ~self.i.p.last),
+                beat_done.eq(0),
+                flag_done.eq(0),
+            ]
+        with m.Elif(end):
+            m.d.sync += [
+                beat_done.eq(beat_done | (self.o.valid & self.o.ready)),
+                flag_done.eq(flag_done | (self.flags.valid & self.flags.ready)),
+            ]
+        with m.If(dropping & self.i.valid & self.i.p.last):
+            m.d.sync += dropping.eq(0)
+
+        return m
+
+
+class FlagQueue(wiring.Component):
+    """First-in first-out buffer for single bits, a shift register: cheap where a memory would be mostly empty.
+
+    One bit per cycle, latency 1 cycle. No combinational path crosses it.
+
+    Parameters
+    ----------
+    depth : int
+        Bits that it holds, at least 2 for one bit per cycle.
+
+    Members
+    -------
+    i, o : :py:`stream.Signature(1)`
+    """
+    def __init__(self, depth):
+        if not isinstance(depth, int) or depth < 1:
+            raise TypeError(f"depth must be a positive integer, not {depth!r}")
+        self.depth = depth
+        super().__init__({"i": In(stream.Signature(1)), "o": Out(stream.Signature(1))})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        bits = Signal(self.depth, reset_less=True)      # the newest in bit 0
+        oldest = Signal(range(self.depth))
+        level = Signal(range(self.depth + 1))
+        push = self.i.valid & self.i.ready
+        pop = self.o.valid & self.o.ready
+        m.d.comb += [
+            self.i.ready.eq(level != self.depth),
+            self.o.valid.eq(level != 0),
+            self.o.payload.eq(bits.bit_select(oldest, 1)),
+        ]
+        m.d.sync += level.eq(level + push - pop)
+        with m.If(push):
+            m.d.sync += bits.eq(Cat(self.i.payload, bits))
+        with m.If(push & ~pop & (level != 0)):
+            m.d.sync += oldest.eq(oldest + 1)
+        with m.Elif(pop & ~push & (oldest != 0)):
+            m.d.sync += oldest.eq(oldest - 1)
+
+        return m
