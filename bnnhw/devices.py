@@ -27,8 +27,8 @@ class Device:
         The first is the default.
     luts, ffs, brams : int
         Logic cells, flip-flops, block RAMs.
-    bram_bits : int
-        Bits of one block RAM that the bitstream can initialise.
+    bram_shapes : tuple of (int, int)
+        Widths and depths that one block RAM can take and the bitstream can initialise.
     """
     name: str
     family: str
@@ -37,18 +37,25 @@ class Device:
     luts: int
     ffs: int
     brams: int
-    bram_bits: int
+    bram_shapes: tuple
 
+    def block_rams(self, width, depth):
+        """Block RAMs for a memory of ``depth`` words of ``width`` bits."""
+        return min(-(-width // bits) * -(-depth // words) for bits, words in self.bram_shapes)
+
+
+ICE40_BRAM = ((16, 256), (8, 512), (4, 1024), (2, 2048))
+ECP5_BRAM = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
 
 # Sources: Lattice FPGA-DS-02008 (iCE40 UltraPlus), FPGA-DS-02029 (iCE40 LP/HX; the tools open 7,680 cells of the HX4K's
 # die), FPGA-DS-02012 (ECP5).
 DEVICES = {device.name: device for device in (
-    Device("up5k", "ice40", "--up5k", ("sg48", "uwg30"), 5280, 5280, 30, 4096),
-    Device("hx1k", "ice40", "--hx1k", ("tq144", "vq100"), 1280, 1280, 16, 4096),
-    Device("hx8k", "ice40", "--hx8k", ("ct256", "cb132"), 7680, 7680, 32, 4096),
-    Device("ecp5-25f", "ecp5", "--25k", ("CABGA381", "CABGA256"), 24288, 24288, 56, 18432),
-    Device("ecp5-45f", "ecp5", "--45k", ("CABGA381", "CABGA256"), 43848, 43848, 108, 18432),
-    Device("ecp5-85f", "ecp5", "--85k", ("CABGA381", "CABGA756"), 83640, 83640, 208, 18432),
+    Device("up5k", "ice40", "--up5k", ("sg48", "uwg30"), 5280, 5280, 30, ICE40_BRAM),
+    Device("hx1k", "ice40", "--hx1k", ("tq144", "vq100"), 1280, 1280, 16, ICE40_BRAM),
+    Device("hx8k", "ice40", "--hx8k", ("ct256", "cb132"), 7680, 7680, 32, ICE40_BRAM),
+    Device("ecp5-25f", "ecp5", "--25k", ("CABGA381", "CABGA256"), 24288, 24288, 56, ECP5_BRAM),
+    Device("ecp5-45f", "ecp5", "--45k", ("CABGA381", "CABGA256"), 43848, 43848, 108, ECP5_BRAM),
+    Device("ecp5-85f", "ecp5", "--85k", ("CABGA381", "CABGA756"), 83640, 83640, 208, ECP5_BRAM),
 )}
 
 

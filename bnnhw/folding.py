@@ -1,11 +1,12 @@
 """Automatic folding: for a target rate, the cheapest options of each stage that keep up with it."""
 
+from .devices import DEVICES
 from .plan import Plan, PlanError
 from .stages import divisors
 from .stages.dense import FoldedOptions
 from .stages.threshold import ThresholdOptions
 
-__all__ = ["fold", "block_rams"]
+__all__ = ["fold", "check_memory"]
 
 # Cells of an iCE40 per lane (XNOR and popcount) and per accumulator bit: rounded from the benchmark `popcount`.
 CELLS_PER_LANE = 2.5
@@ -15,18 +16,13 @@ SIMD_FOR_SPEED = 32             # a popcount of more inputs than this would set 
 LUT_ROM_BITS = 1024             # weight memories up to this size are tables: a block RAM would be mostly empty
 
 
-def block_rams(width, depth):
-    """iCE40 block RAMs (4 Kbit: 256x16, 512x8, 1024x4, 2048x2) for a memory of ``depth`` words of ``width`` bits."""
-    return min(-(-width // bits) * -(-depth // (4096 // bits)) for bits in (16, 8, 4, 2))
-
-
 def _cells(stage, options):
     words = stage.elements_in // options.simd
     accumulator = stage.elements_in.bit_length() + 1
     cells = options.pe * (CELLS_PER_LANE * options.simd + CELLS_PER_ACCUMULATOR_BIT * accumulator)
     if options.memory == "bram":
         depth = words * stage.elements_out // options.pe
-        cells += CELLS_PER_BLOCK_RAM * block_rams(options.pe * options.simd, depth)
+        cells += CELLS_PER_BLOCK_RAM * DEVICES["up5k"].block_rams(options.pe * options.simd, depth)
     return cells
 
 
@@ -69,3 +65,28 @@ def fold(network, stages, *, clock_hz, fps):
                 raise PlanError(f"layer {stage.name!r}: {budget} cycles per image are not enough: "
                                 f"it takes {stage.cycles(options[stage.name])}")
     return Plan(network, stages, options, int(clock_hz))
+
+
+def check_memory(plan, device):
+    """Refuse a plan whose weight memories cannot fit ``device``, before any synthesis.
+
+    Returns
+    -------
+    int
+        Block RAMs that the weights take.
+
+    Raises
+    ------
+    PlanError
+        Naming what is needed, what there is, and the layer that takes most.
+    """
+    needed = {stage.name: sum(device.block_rams(*size) for size in stage.resources(plan.options[stage.name])["bram_words"])
+              for stage in plan.stages}
+    total = sum(needed.values())
+    if total > device.brams:
+        most = max(needed, key=needed.get)
+        bits = sum(stage.weights.size for stage in plan.stages if stage.kind == "dense")
+        raise PlanError(f"the {bits:,} weights take {total} block RAMs as folded, but {device.name} has {device.brams} "
+                        f"({device.brams * device.bram_shapes[0][0] * device.bram_shapes[0][1]:,} bits); "
+                        f"layer {most!r} alone takes {needed[most]}")
+    return total

@@ -1,5 +1,4 @@
 """Plans: automatic folding, the file, and the schedule."""
-import math
 
 import pytest
 import tomlkit
@@ -7,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnhw import planfile
-from bnnhw.folding import block_rams, fold
+from bnnhw.devices import DEVICES
+from bnnhw.folding import check_memory, fold
 from bnnhw.lower import lower
-from bnnhw.plan import Plan, PlanError
+from bnnhw.plan import PlanError
 from bnnhw.stages import FoldingError
 
 from .networks import dense_network, networks
@@ -54,8 +54,17 @@ def test_impossible_rates():
 
 
 def test_block_rams():
-    assert [block_rams(*size) for size in ((16, 256), (16, 257), (1, 1), (8, 512), (9, 512), (2, 2048), (256, 196))] == [
+    assert [DEVICES["up5k"].block_rams(*size) for size in ((16, 256), (16, 257), (1, 1), (8, 512), (9, 512), (2, 2048), (256, 196))] == [
         1, 2, 1, 1, 2, 1, 16]
+
+
+def test_weights_that_do_not_fit():
+    assert check_memory(tfc_plan(), DEVICES["up5k"]) == 14 + 2 + 2
+    sfc = dense_network([256, 256, 256, 10], (28, 28, 1))
+    plan = fold(sfc, lower(sfc), clock_hz=24_000_000, fps=10_000)
+    with pytest.raises(PlanError, match=r"^the 334,336 weights take \d+ block RAMs as folded, but up5k has 30 "
+                                        r"\(122,880 bits\); layer 'fc1' alone takes \d+$"):
+        check_memory(plan, DEVICES["up5k"])
 
 
 @pytest.mark.parametrize("scores", [False, True])

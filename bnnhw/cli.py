@@ -1,0 +1,77 @@
+"""The command line: ``bnnhw VERB ...``. Each verb is a module that parses, calls the library and prints."""
+
+import argparse
+import importlib
+import os
+import sys
+
+from . import __version__
+from .errors import UserError
+
+__all__ = ["VERBS", "main", "main_of"]
+
+# verb -> (module with add_arguments(parser) and run(args), what it does)
+VERBS = {
+    "train": ("bnnhw.train.command", "train a network by a recipe and export it as a .bnn file"),
+    "info": ("bnnhw.info", "say what a .bnn file holds"),
+    "build": ("bnnhw.build", "turn a network into Verilog, check it, and make a bitstream"),
+    "simulate": ("bnnhw.simulate", "run images through a built accelerator's Verilog"),
+    "run": ("bnnhw.run", "classify images on a board, or on a simulated one"),
+    "flash": ("bnnhw.flash", "load a bitstream into a board"),
+    "doctor": ("bnnhw.doctor", "say which tools are there, and what the missing ones cost"),
+}
+# Modules of extras, and the extra that brings them.
+EXTRAS = {"torch": "train", "matplotlib": "train", "serial": "host"}
+
+
+def _execute(verb, argv, prog):
+    name, summary = VERBS[verb]
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        raise UserError(f"{verb} needs {error.name}: pip install 'bnnhw[{EXTRAS[error.name]}]'") from None
+    parser = argparse.ArgumentParser(prog=prog, description=summary[0].upper() + summary[1:] + ".")
+    module.add_arguments(parser)
+    return module.run(parser.parse_args(argv)) or 0
+
+
+def _guarded(verb, argv, prog):
+    """Run a verb; a user's mistake becomes one line on standard error."""
+    try:
+        return _execute(verb, argv, prog)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:     # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 1
+
+
+def main(argv=None):
+    """Entry point of ``bnnhw``."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser = argparse.ArgumentParser(
+        prog="bnnhw", description="From a trained binarized neural network to a bitstream, every step exact.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="verbs:\n" + "\n".join(f"  {verb:<10} {summary}" for verb, (_, summary) in VERBS.items())
+               + "\n\n`bnnhw VERB --help` tells more.")
+    parser.add_argument("--version", action="version", version=f"bnnhw {__version__}")
+    parser.add_argument("verb", choices=VERBS, metavar="VERB")
+    args = parser.parse_args(argv[:1])
+    return _guarded(args.verb, argv[1:], f"bnnhw {args.verb}")
+
+
+def main_of(verb):
+    """Run ``python -m bnnhw.VERB`` and exit with its status."""
+    sys.exit(_guarded(verb, sys.argv[1:], f"python -m bnnhw.{verb}"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
