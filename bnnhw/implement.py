@@ -121,18 +121,19 @@ def route(netlist, device, *, package, constraints, clock_hz, clock=None, output
         It does not fit. A missed clock is for the caller to judge: see ``fmax_hz``.
     """
     name = {"ice40": "nextpnr-ice40", "ecp5": "nextpnr-ecp5"}[device.family]
-    handle, report = tempfile.mkstemp(suffix=".json", dir=Path(output).parent)
+    folder = Path(output).resolve().parent
+    handle, report = tempfile.mkstemp(suffix=".json", dir=folder)
     os.close(handle)
-    arguments = [device.option, "--package", package, "--json", netlist, "--freq", f"{clock_hz / 1e6:.4f}",
-                 "--seed", seed, "--report", report, "--timing-allow-fail",
-                 "--asc" if device.family == "ice40" else "--textcfg", output]
+    arguments = [device.option, "--package", package, "--json", _within(netlist, folder),
+                 "--freq", f"{clock_hz / 1e6:.4f}", "--seed", seed, "--report", _within(report, folder),
+                 "--timing-allow-fail", "--asc" if device.family == "ice40" else "--textcfg", _within(output, folder)]
     if constraints is not None:
-        arguments += ["--pcf" if device.family == "ice40" else "--lpf", constraints]
+        arguments += ["--pcf" if device.family == "ice40" else "--lpf", _within(constraints, folder)]
     elif device.family == "ecp5":
         arguments += ["--lpf-allow-unconstrained"]
     try:
         try:
-            tools.find(name).run(arguments, log=log)
+            tools.find(name).run(arguments, cwd=folder, log=log)
         except tools.ToolError as error:
             raise _explained(error, device) from None
         figures = json.loads(Path(report).read_text())
@@ -147,6 +148,11 @@ def route(netlist, device, *, package, constraints, clock_hz, clock=None, output
                           brams["available"], min(clocks.values()), clock_hz, seed)
 
 
+def _within(path, folder):
+    """``path`` as seen from ``folder``: the WebAssembly builds of the tools see a /tmp of their own, but the working folder."""
+    return os.path.relpath(Path(path).resolve(), folder)
+
+
 def _explained(error, device):
     text = str(error)
     if re.search(r"Unable to place|no BELs remaining|too many|not enough|failed to place|Failed to expand region", text, re.I):
@@ -157,4 +163,5 @@ def _explained(error, device):
 
 def pack(routed, bitstream):
     """Turn iCE40's routed design into a bitstream file."""
-    tools.find("icepack").run([routed, bitstream])
+    folder = Path(bitstream).resolve().parent
+    tools.find("icepack").run([_within(routed, folder), _within(bitstream, folder)], cwd=folder)

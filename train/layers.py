@@ -1,0 +1,94 @@
+"""Layers whose forward pass is exactly what the hardware computes: signs, integer sums, a threshold after each sum.
+
+Sums are integers: every scale comes after the sum. float32 holds them exactly up to 2**24, so that the matrix
+products of training, golden model and hardware agree whatever the order of summation.
+"""
+
+import torch
+from torch import nn
+
+__all__ = ["ESTIMATORS", "sign", "BinaryLinear", "BatchNorm"]
+
+
+class _Sign(torch.autograd.Function):
+    """sign with sign(0) = +1; backward multiplies by the estimator's derivative."""
+    @staticmethod
+    def forward(ctx, x, slope):
+        ctx.save_for_backward(x)
+        ctx.slope = slope
+        return torch.where(x >= 0, 1.0, -1.0)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient * ctx.slope(x), None
+
+
+def hardtanh(x):
+    """Derivative of hardtanh: 1 where |x| <= 1, else 0. Hubara et al., 2016, arXiv:1602.02830."""
+    return (x.abs() <= 1).to(x.dtype)
+
+
+def approxsign(x):
+    """Derivative of ApproxSign: 2 - 2 |x| where |x| <= 1, else 0. Liu et al., "Bi-Real Net", 2018, arXiv:1808.00278."""
+    return (2 - 2 * x.abs()).clamp(min=0)
+
+
+ESTIMATORS = {"hardtanh": hardtanh, "approxsign": approxsign}
+
+
+def sign(x, estimator="hardtanh"):
+    """sign of ``x``, +1 for 0; gradients pass by the straight-through ``estimator``, one of :data:`ESTIMATORS`."""
+    return _Sign.apply(x, ESTIMATORS[estimator])
+
+
+class BinaryLinear(nn.Module):
+    """Sums of signs: ``x @ sign(weight).T`` with latent weights in [-1, 1].
+
+    Parameters
+    ----------
+    n_in, n_out : int
+
+    Source: Courbariaux et al., 2016, arXiv:1602.02830.
+    """
+    def __init__(self, n_in, n_out, *, generator):
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(n_out, n_in, generator=generator) * 2 - 1)
+
+    def signs(self):
+        """The weights as the hardware has them, float32 tensor (n_out, n_in) of -1 and +1."""
+        return sign(self.weight)
+
+    def forward(self, x):
+        return x @ self.signs().T
+
+    @torch.no_grad()
+    def clip(self):
+        """Keep the latent weights in [-1, 1], to be called after every step."""
+        self.weight.clamp_(-1, 1)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalization of sums (N, C): ``(s - mean) / sqrt(var + eps) * gamma + beta``.
+
+    In eval mode it is four separate float32 operations per element, each rounded once, so that the result for an
+    integer is the same whatever batch it comes in and export can search the very function that the model computes.
+
+    Source: Ioffe and Szegedy, 2015, arXiv:1502.03167.
+    """
+    eps = 1e-5
+    momentum = 0.1
+
+    def __init__(self, channels):
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+
+    def forward(self, s):
+        if self.training:
+            return nn.functional.batch_norm(s, self.mean, self.var, self.gamma, self.beta, True, self.momentum, self.eps)
+        centred = s - self.mean
+        scaled = centred * (1 / torch.sqrt(self.var + self.eps))
+        return scaled * self.gamma + self.beta

@@ -1,0 +1,127 @@
+"""The training loop: plain, seeded, resumable at every epoch."""
+
+import math
+import time
+
+import torch
+from torch import nn
+
+from .layers import BatchNorm
+
+__all__ = ["Trainer", "accuracy", "reestimate"]
+
+EVALUATION_BATCH = 5000     # images at a time where no gradient is needed
+
+
+def _squared_hinge(scores, labels):
+    targets = nn.functional.one_hot(labels, scores.shape[1]) * 2 - 1
+    return (1 - scores * targets).clamp(min=0).square().mean()
+
+
+LOSSES = {"squared-hinge": _squared_hinge, "cross-entropy": nn.functional.cross_entropy}
+
+
+def _shifted(images, reach, generator):
+    """Each image moved by up to ``reach`` pixels in both directions, zeros moving in. uint8 (N, H, W, C)."""
+    n, height, width, _ = images.shape
+    padded = nn.functional.pad(images, (0, 0, reach, reach, reach, reach))
+    down, right = torch.randint(0, 2 * reach + 1, (2, n), generator=generator)
+    rows = (torch.arange(height) + down[:, None])[:, :, None]
+    columns = (torch.arange(width) + right[:, None])[:, None, :]
+    return padded[torch.arange(n)[:, None, None], rows, columns]
+
+
+@torch.no_grad()
+def accuracy(model, images, labels):
+    """Share of ``images`` that the model, in eval mode, gives the right class (lowest index of equals)."""
+    model.eval()
+    right = 0
+    for part, truth in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
+        right += int((model(part).argmax(1) == truth).sum())
+    return right / len(labels)
+
+
+@torch.no_grad()
+def reestimate(model, images):
+    """Set every batch norm's statistics to those of all ``images``, layer by layer, dropout off.
+
+    Running averages lag behind the last steps of training; the exported thresholds should not. Sums are integers, so mean
+    and variance are computed from exact totals.
+    """
+    model.eval()
+    for norm in (m for m in model.modules() if isinstance(m, BatchNorm)):
+        seen = []
+        handle = norm.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].double()))
+        total = square = 0
+        for part in images.split(EVALUATION_BATCH):
+            model(part)
+            total, square = total + seen[0].sum(0), square + seen[0].square().sum(0)
+            seen.clear()
+        handle.remove()
+        mean = total / len(images)
+        norm.mean.copy_(mean)
+        norm.var.copy_(square / len(images) - mean.square())
+
+
+class Trainer:
+    """Trains ``model`` by ``recipe``; all its state is in :meth:`state`, so that a run can go on after any epoch.
+
+    Randomness comes from a generator that is seeded by the recipe's seed and the epoch, so a run that was interrupted gives
+    bit for bit what an uninterrupted one gives, on the same machine with the same number of threads.
+    """
+    def __init__(self, model, recipe, split):
+        self.model, self.recipe = model, recipe
+        self.images, self.labels = torch.from_numpy(split.images.copy()), torch.from_numpy(split.labels)
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+        self.epoch = 0
+        self.steps = math.ceil(len(self.labels) / recipe.batch)
+
+    def learning_rate(self, step):
+        """Cosine from the recipe's rate to 0 over all steps. Loshchilov and Hutter, 2016, arXiv:1608.03983."""
+        return self.recipe.learning_rate * (1 + math.cos(math.pi * step / (self.recipe.epochs * self.steps))) / 2
+
+    def run_epoch(self, on_step=lambda done, total: None):
+        """Train one epoch; give its metrics: epoch, loss, train_accuracy (of the training passes), flip_ratio, seconds."""
+        start = time.perf_counter()
+        before = [linear.signs().detach().clone() for linear in self.model.linears]
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.labels), generator=generator)
+        loss_sum, right = 0.0, 0
+        self.model.train()
+        for step, chosen in enumerate(order.split(self.recipe.batch)):
+            images, labels = self.images[chosen], self.labels[chosen]
+            if self.recipe.shift:
+                images = _shifted(images, self.recipe.shift, generator)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.learning_rate(self.epoch * self.steps + step)
+            scores = self.model(images, generator)
+            loss = LOSSES[self.recipe.loss](scores, labels)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.model.after_step()
+            loss_sum += loss.item() * len(labels)
+            right += int((scores.argmax(1) == labels).sum())
+            on_step(step + 1, self.steps)
+        flipped = sum(int((a != linear.signs()).sum()) for a, linear in zip(before, self.model.linears, strict=True))
+        self.epoch += 1
+        return {"epoch": self.epoch, "loss": loss_sum / len(self.labels), "train_accuracy": right / len(self.labels),
+                "flip_ratio": flipped / sum(a.numel() for a in before), "seconds": time.perf_counter() - start}
+
+    def state(self):
+        """(tensors by name, plain JSON values): what :meth:`restore` takes."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for index, entry in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{key}": value for key, value in entry.items()}
+        return tensors, {"epoch": self.epoch, "recipe": self.recipe.model_dump()}
+
+    def restore(self, tensors, epoch):
+        """Go on from :meth:`state`."""
+        self.model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
+        state = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".")
+                state.setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.epoch = epoch

@@ -1,0 +1,70 @@
+"""Recipes: how a network is trained, as TOML files."""
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import UserError
+
+__all__ = ["Recipe", "RecipeError", "load", "names"]
+
+FOLDER = Path(__file__).parent / "recipes"
+
+
+class RecipeError(UserError, ValueError):
+    """A recipe that is not there or not right; the message names the key."""
+
+
+class Recipe(BaseModel):
+    """How to train. docs/training.md explains each key."""
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    dataset: Literal["mnist"]
+    hidden: list[int] = Field(min_length=1, max_length=16)
+    pixel_level: int = Field(ge=0, le=256)
+    estimator: Literal["hardtanh", "approxsign"]
+    loss: Literal["squared-hinge", "cross-entropy"]
+    last_batch_norm: bool
+    epochs: int = Field(ge=1, le=100_000)
+    batch: int = Field(ge=2, le=100_000)
+    learning_rate: float = Field(gt=0, le=10)
+    dropout: float = Field(ge=0, lt=1)
+    shift: int = Field(ge=0, le=4, description="random shift of training images, in pixels, each way")
+    seed: int = Field(ge=0, lt=2**63)
+
+
+def names():
+    """Names of the recipes that ship."""
+    return sorted(file.stem for file in FOLDER.glob("*.toml"))
+
+
+def load(which, **changes):
+    """The recipe ``which``, a shipped name or a TOML file, with keys changed.
+
+    Raises
+    ------
+    RecipeError
+        Naming the file and the key that is wrong, missing or unknown.
+    """
+    path = FOLDER / f"{which}.toml" if which in names() else Path(which)
+    try:
+        table = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise RecipeError(f"recipe {str(which)!r}: there is no such file, and the shipped recipes are "
+                          f"{', '.join(names())}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from None
+    try:
+        recipe = Recipe(**(table | {key: value for key, value in changes.items() if value is not None}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise RecipeError(f"{path}: key {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"
+                          if first["type"] not in ("missing", "extra_forbidden")
+                          else f"{path}: key {key!r}: {'is missing' if first['type'] == 'missing' else 'is unknown'}") from None
+    if any(not 1 <= n <= 65536 for n in recipe.hidden):
+        raise RecipeError(f"{path}: key 'hidden': widths must be 1 to 65536, not {recipe.hidden}")
+    return recipe
