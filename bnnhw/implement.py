@@ -57,7 +57,7 @@ class Implementation:
         return asdict(self)
 
 
-def synthesize(sources, top, device, *, netlist, verilog=None, log=None):
+def synthesize(sources, top, device, *, netlist, part=None, part_verilog=None, log=None):
     """Run yosys.
 
     Parameters
@@ -68,22 +68,26 @@ def synthesize(sources, top, device, *, netlist, verilog=None, log=None):
     device : Device
     netlist : path
         JSON netlist to write, for nextpnr.
-    verilog : path, optional
-        The same netlist as Verilog, for simulation with the vendor's cell models.
+    part : str, optional
+        A module that keeps its border while it is mapped, so that it can be simulated on its own.
+    part_verilog : path, optional
+        Where the mapped ``part`` goes as Verilog: the very cells that are in ``netlist``.
 
     Returns
     -------
     dict cell type -> count
     """
     stat = Path(f"{netlist}.stat")
-    script = "\n".join([
-        *[f"read_verilog {_quoted(source)}" for source in sources],
-        SYNTHESIS[device.family].format(ice40_device=ICE40_DEVICES.get(device.name, "hx")) + f" -top {top}"
-        f" -json {_quoted(netlist)}",
-        *([f"write_verilog -noattr {_quoted(verilog)}"] if verilog else []),
-        f"tee -q -o {_quoted(stat)} stat -json",
-    ])
-    tools.find("yosys").run(["-p", script], log=log)
+    command = SYNTHESIS[device.family].format(ice40_device=ICE40_DEVICES.get(device.name, "hx")) + f" -top {top}"
+    script = [f"read_verilog {_quoted(source)}" for source in sources]
+    if part:
+        script += [f"hierarchy -top {top}", f"setattr -mod -set keep_hierarchy 1 {part}"]
+    script += [command]
+    if part:
+        script += [f"select {part}", f"write_verilog -noattr -selected {_quoted(part_verilog)}", "select -clear",
+                   f"setattr -mod -unset keep_hierarchy {part}", "flatten", "opt_clean -purge"]
+    script += [f"write_json {_quoted(netlist)}", f"tee -q -o {_quoted(stat)} stat -json"]
+    tools.find("yosys").run(["-p", "\n".join(script)], log=log)
     counts = json.loads(stat.read_text())["design"]["num_cells_by_type"]
     stat.unlink()
     return counts

@@ -117,7 +117,7 @@ class Plan:
 
         The interval is that between results of consecutive frames once it has settled, with a source that always offers;
         the latency that of a frame in an empty accelerator: cycles from the transfer of its first beat to that of its
-        last result beat. The frames are the most that are on their way at a time, results always being taken.
+        last result beat, both included. The frames are the most that are on their way at a time, results always being taken.
         """
         beats = self.frame_elements // self.input_lanes
 
@@ -127,7 +127,7 @@ class Plan:
             accepted, given = timing.run(models, beats, self.result_beats, frames)
             return accepted[::beats], given[self.result_beats - 1::self.result_beats]
         starts, ends = cycles(1)
-        latency = ends[0] - starts[0]
+        latency = ends[0] - starts[0] + 1
         # Until the last frame is accepted the accelerator is as full as it gets.
         frames = FRAMES_TO_SETTLE + 2
         while True:

@@ -5,7 +5,7 @@ from rich.table import Table
 __all__ = ["describe", "table"]
 
 
-def describe(plan, artifact, *, name, verilog_sha256, link_fps=None, board=None):
+def describe(plan, artifact, *, name, verilog_sha256, board=None):
     """The plain JSON values of a build, before verification and place and route add theirs.
 
     Keys: ``model`` (name, network_sha256, classes, provenance), ``verilog_sha256``, ``result``, ``layers`` (name, kind,
@@ -27,8 +27,8 @@ def describe(plan, artifact, *, name, verilog_sha256, link_fps=None, board=None)
         "latency_cycles": plan.latency_cycles,
         "clock_hz": plan.clock_hz,
         "core_fps": plan.core_fps,
-        "link_fps": link_fps,
-        "board": board,
+        "link_fps": board.link_fps(plan.frame_elements * plan.element_bytes) if board else None,
+        "board": {"name": board.name, "link": board.link} if board else None,
         "verified": None,
         "device": None,
     }
