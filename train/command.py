@@ -15,7 +15,7 @@ from .curves import curves
 from .export import export
 from .loop import Trainer, accuracy
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["TrainError", "add_arguments", "run"]
 
 
 def add_arguments(parser):
@@ -32,51 +32,83 @@ class TrainError(UserError, ValueError):
     """Arguments of a training that cannot be."""
 
 
+def _settle(threads):
+    """Let the same command give the same bits."""
+    if threads is not None:
+        if threads < 1:
+            raise TrainError(f"--threads must be at least 1, not {threads}")
+        torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False     # a debugging aid that costs a third of the time
+
+
 def _metrics(path, epoch):
     """The rows of metrics.jsonl up to ``epoch``."""
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    try:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+    except FileNotFoundError:
+        rows = []
+    except ValueError:
+        raise TrainError(f"{path}: it is not a metrics.jsonl, or it is damaged") from None
     return rows[:epoch]
+
+
+def _save(folder, trainer, metrics):
+    """Metrics first: should it end between the two, the rows past the checkpoint's epoch are cut off on resume."""
+    atomic_write(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in metrics))
+    checkpoint.write(folder / "checkpoint.safetensors", trainer)
+
+
+def _train(trainer, test, folder, metrics, console):
+    """Train to the recipe's last epoch, a checkpoint after each."""
+    def say(text):
+        console.print(text, highlight=False, soft_wrap=True)
+
+    epochs, images, labels = trainer.recipe.epochs, torch.from_numpy(test.images.copy()), torch.from_numpy(test.labels)
+    weights = sum(linear.weight.numel() for linear in trainer.model.linears)
+    say(f"{trainer.recipe.name}: {weights:,} weights of one bit, {epochs} epochs of {trainer.steps} steps"
+        + (f", from epoch {trainer.epoch} on" if trainer.epoch else ""))
+    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console,
+                  transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("training", total=epochs * trainer.steps, completed=trainer.epoch * trainer.steps)
+        try:
+            while trainer.epoch < epochs:
+                row = trainer.run_epoch(lambda: progress.advance(task))
+                row["test_accuracy"] = accuracy(trainer.model, images, labels)
+                metrics.append(row)
+                _save(folder, trainer, metrics)
+                say(f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4f}, training {row['train_accuracy']:.2%}, test "
+                    f"{row['test_accuracy']:.2%}, {row['flip_ratio']:.2%} of the weights flipped, {row['seconds']:.1f} s")
+        except KeyboardInterrupt:
+            say(f"{folder}: holds {len(metrics)} of {epochs} epochs; --resume goes on from there")
+            raise
 
 
 def run(args):
     console = Console()
     chosen = recipe.load(args.recipe, epochs=args.epochs, seed=args.seed)
-    if args.threads is not None:
-        if args.threads < 1:
-            raise TrainError(f"--threads must be at least 1, not {args.threads}")
-        torch.set_num_threads(args.threads)
-    torch.use_deterministic_algorithms(True)
+    _settle(args.threads)
     output = Path(args.output)
+    if output.is_dir():
+        raise TrainError(f"{output}: is a folder, not a .bnn file to write")
     folder = output.with_name(output.name + ".train")
     folder.mkdir(parents=True, exist_ok=True)
-    saved, log = folder / "checkpoint.safetensors", folder / "metrics.jsonl"
+    saved = folder / "checkpoint.safetensors"
     if saved.exists() and not args.resume:
         raise TrainError(f"{saved}: there is a checkpoint of an earlier run: --resume goes on from it, or delete {folder}")
     train, test = datasets.load(chosen.dataset, "train"), datasets.load(chosen.dataset, "test")
     trainer = Trainer(models.build(chosen, train), chosen, train)
     if args.resume:
         checkpoint.read(saved, trainer)
-    metrics = _metrics(log, trainer.epoch)
-    images, labels = torch.from_numpy(test.images.copy()), torch.from_numpy(test.labels)
-    weights = sum(linear.weight.numel() for linear in trainer.model.linears)
-    console.print(f"{chosen.name}: {weights:,} weights of one bit, {chosen.epochs} epochs of {trainer.steps} steps", highlight=False)
-
-    with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console,
-                  transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("training", total=chosen.epochs * trainer.steps, completed=trainer.epoch * trainer.steps)
-        while trainer.epoch < chosen.epochs:
-            row = trainer.run_epoch(lambda done, total: progress.advance(task))
-            row["test_accuracy"] = accuracy(trainer.model, images, labels)
-            metrics.append(row)
-            checkpoint.write(saved, trainer)
-            atomic_write(log, "".join(json.dumps(r) + "\n" for r in metrics))
-            console.print(f"epoch {row['epoch']}/{chosen.epochs}: loss {row['loss']:.4f}, training {row['train_accuracy']:.2%}, "
-                          f"test {row['test_accuracy']:.2%}, {row['flip_ratio']:.2%} of the weights flipped, "
-                          f"{row['seconds']:.1f} s", highlight=False)
+        metrics = _metrics(folder / "metrics.jsonl", trainer.epoch)
+    else:
+        metrics = []
+        _save(folder, trainer, metrics)
+    _train(trainer, test, folder, metrics, console)
     atomic_write(folder / "curves.png", curves(metrics, chosen.name))
-    found = export(trainer, test, seconds=sum(row["seconds"] for row in metrics))
+    found = export(trainer, test)
     artifact.save(output, found)
     facts = found.provenance
-    console.print(f"{output}: {facts['test_right']} of {facts['test_images']} test images right, {facts['test_ties']} ties; golden "
-                  f"model and trained model agree in every decision and every hidden sign; network {found.network.digest[:12]}",
-                  highlight=False)
+    console.print(f"{output}: {facts['test_right']} of {facts['test_images']} test images right "
+                  f"({facts['test_accuracy']:.2%}), {facts['test_ties']} ties; golden model and trained model agree in every "
+                  f"decision and every hidden sign; network {found.network.digest[:12]}", highlight=False, soft_wrap=True)

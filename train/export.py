@@ -5,6 +5,7 @@ eval mode; then the whole test set goes through the trained model and the golden
 hidden sign may differ.
 """
 
+import platform
 import sys
 from fractions import Fraction
 
@@ -185,15 +186,18 @@ def check(model, network, images):
 
 
 @torch.no_grad()
-def export(trainer, test, *, seconds):
+def export(trainer, test):
     """The :class:`Artifact` of a trained network, its batch norms re-estimated, checked on the whole test set.
 
     Parameters
     ----------
     trainer : Trainer
     test : Split
-    seconds : float
-        Training time, for the provenance.
+
+    Raises
+    ------
+    ExportError
+        A batch norm that is not finite, or any difference between trained model and golden model.
     """
     model, recipe = trainer.model, trainer.recipe
     reestimate(model, trainer.images)
@@ -210,9 +214,10 @@ def export(trainer, test, *, seconds):
     tied = int(((best == best.max(axis=1, keepdims=True)).sum(axis=1) > 1).sum())
     provenance = {
         "recipe": recipe.model_dump(), "dataset": recipe.dataset, "test_images": len(labels),
-        "test_right": round(right * len(labels)), "test_ties": tied,
+        "test_right": round(right * len(labels)), "test_accuracy": right, "test_ties": tied,
         "checked": {"images": len(labels), "differing_decisions": 0, "differing_hidden_signs": 0},
-        "float32_ties": facts["ties"], "training_seconds": round(seconds, 1), "threads": torch.get_num_threads(),
+        "float32_ties": facts["ties"],
+        "trained_on": {"device": "cpu", "machine": platform.machine(), "threads": torch.get_num_threads()},
         "versions": {"bnnhw": __version__, "torch": torch.__version__, "numpy": np.__version__,
                      "python": ".".join(map(str, sys.version_info[:3]))},
     }

@@ -13,8 +13,9 @@ __all__ = ["BinaryMlp", "build"]
 class BinaryMlp(nn.Module):
     """BinaryNet for images: pixels to signs, dense layers with batch norm and sign between them, scores.
 
-    Takes uint8 pixels (N, H, W, C), gives float32 scores (N, classes): the last layer's integer sums over sqrt(n_in), or
-    their batch norm. :attr:`hidden` holds the signs of each hidden layer after a forward pass in eval mode.
+    Takes uint8 pixels (N, H, W, C), gives float32 scores (N, classes): the last layer's integer sums times
+    ``score_scale / sqrt(n_in)``, or their batch norm. :attr:`hidden` holds the signs of each hidden layer after a
+    forward pass in eval mode.
 
     Source: Courbariaux et al., "Binarized Neural Networks", 2016, arXiv:1602.02830; with sizes 64, 256, 1024 it is FINN's
     TFC, SFC and LFC, Umuroglu et al., 2017, arXiv:1612.07119.
@@ -23,31 +24,37 @@ class BinaryMlp(nn.Module):
         super().__init__()
         sizes = [inputs, *recipe.hidden, classes]
         self.pixel_level, self.estimator, self.dropout = recipe.pixel_level, recipe.estimator, recipe.dropout
-        self.linears = nn.ModuleList(BinaryLinear(a, b, generator=generator) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.linears = nn.ModuleList(BinaryLinear(n_in, n_out, spread=recipe.weight_spread, generator=generator)
+                                     for n_in, n_out in zip(sizes, sizes[1:], strict=False))
         normed = sizes[1:] if recipe.last_batch_norm else sizes[1:-1]
         self.norms = nn.ModuleList(BatchNorm(n) for n in normed)
+        self.score_scale = recipe.score_scale / math.sqrt(sizes[-2])
         self.hidden = []
 
     def binarize(self, pixels):
         """Signs of pixels, float32 (N, inputs): +1 where a pixel is at least the level."""
         return torch.where(pixels >= self.pixel_level, 1.0, -1.0).flatten(1)
 
+    def _sums(self, k, x, generator):
+        """Integer sums of layer ``k``; where dropout acts, of the inputs that were kept, scaled up after the sum."""
+        if not (self.training and self.dropout and k):
+            return self.linears[k](x)
+        kept = torch.rand(x.shape, generator=generator) >= self.dropout
+        return self.linears[k](x * kept) / (1 - self.dropout)
 
     def forward(self, pixels, generator=None):
         x = self.binarize(pixels)
         self.hidden = []
-        for k, linear in enumerate(self.linears[:-1]):
-            x = sign(self.norms[k](linear(x)), self.estimator)
-            if self.training and self.dropout:
-                keep = torch.rand(x.shape, generator=generator) >= self.dropout
-                x = x * keep / (1 - self.dropout)
-            elif not self.training:
+        last = len(self.linears) - 1
+        for k in range(last):
+            x = sign(self.norms[k](self._sums(k, x, generator)), self.estimator)
+            if not self.training:
                 self.hidden.append(x)
-        last = self.linears[-1]
-        s = last(x)
-        return self.norms[-1](s) if len(self.norms) == len(self.linears) else s / math.sqrt(last.weight.shape[1])
+        s = self._sums(last, x, generator)
+        return self.norms[last](s) if len(self.norms) > last else s * self.score_scale
 
     def after_step(self):
+        """To be called after every step of the optimizer."""
         for linear in self.linears:
             linear.clip()
 

@@ -25,15 +25,17 @@ class Recipe(BaseModel):
     dataset: Literal["mnist"]
     hidden: list[int] = Field(min_length=1, max_length=16)
     pixel_level: int = Field(ge=0, le=256)
-    estimator: Literal["hardtanh", "approxsign"]
+    estimator: Literal["identity", "hardtanh", "approxsign"]
     loss: Literal["squared-hinge", "cross-entropy"]
     last_batch_norm: bool
     epochs: int = Field(ge=1, le=100_000)
     batch: int = Field(ge=2, le=100_000)
     learning_rate: float = Field(gt=0, le=10)
+    weight_spread: float = Field(gt=0, le=1)
+    score_scale: float = Field(gt=0, le=100)
     dropout: float = Field(ge=0, lt=1)
     shift: int = Field(ge=0, le=4, description="random shift of training images, in pixels, each way")
-    seed: int = Field(ge=0, lt=2**63)
+    seed: int = Field(ge=0, lt=2**32)
 
 
 def names():
