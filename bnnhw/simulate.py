@@ -1,0 +1,142 @@
+"""Runs images through an accelerator's Verilog and compares every integer with the golden model: ``bnnhw simulate``."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from . import accelerator, artifact, folding, models, planfile, verify
+from .compare import Mismatch, MismatchError, compare
+from .errors import UserError
+from .lower import lower
+from .simulator import HangError, ProtocolError, Result, SimulationError, Simulator, encode
+
+__all__ = ["Check", "HangError", "Mismatch", "MismatchError", "ProtocolError", "Result", "SimulateError",
+           "SimulationError", "Simulator", "add_arguments", "check", "compare", "encode", "run"]
+
+DEFAULT_FPS = 100_000       # folding of a model that was not built: that of a plain `bnnhw build`
+DEFAULT_CLOCK_HZ = 24_000_000
+PATIENCE_INTERVALS = 4      # so many planned intervals and latencies without any transfer are a hang
+SHOWN = 10                  # mismatches that are printed
+
+
+class SimulateError(UserError, ValueError):
+    """A build folder or an argument that cannot be simulated."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A run and how it compares: ``result`` (:class:`Result`), ``mismatches`` (list of :class:`Mismatch`)."""
+    result: Result
+    mismatches: list
+
+    @property
+    def wrong(self):
+        """How many images differ anywhere."""
+        return len({mismatch.image for mismatch in self.mismatches})
+
+
+def check(plan, verilog, x, *, p_valid=1.0, p_ready=1.0, seed=0, trace=None, say=lambda text: None, progress=None):
+    """Run ``x`` through ``verilog`` and compare all edges of the network with the golden model.
+
+    Parameters
+    ----------
+    plan : Plan
+        What the Verilog was made from.
+    verilog : str or Path
+    x : int array (N, *shape)
+    p_valid, p_ready, seed, trace, progress
+        As of :meth:`Simulator.run`.
+    say : callable (str)
+        Told when a long compilation starts.
+
+    Returns
+    -------
+    Check
+
+    Raises
+    ------
+    SimulationError
+        It hangs or breaks the bus protocol.
+    """
+    simulator = Simulator.of_plan(plan, verilog, taps=accelerator.taps(plan), say=say)
+    patience = PATIENCE_INTERVALS * (plan.cycles_per_inference + plan.latency_cycles + 100) / min(p_valid, p_ready)
+    result = simulator.run(encode(plan.network, x), p_valid=p_valid, p_ready=p_ready, seed=seed, patience=int(patience),
+                           trace=trace, taps=True, progress=progress)
+    return Check(result, compare(plan.network, x, result))
+
+
+def add_arguments(parser):
+    parser.add_argument("target", nargs="?", default=models.DEFAULT, metavar="BUILD_DIR or MODEL",
+                        help="a folder that `bnnhw build` wrote, a .bnn file or a shipped network (default: %(default)s)")
+    parser.add_argument("--model", help="the build folder's network, where it is not a shipped one")
+    parser.add_argument("--images", type=int, default=1000, metavar="N",
+                        help="images to run: MNIST's test images, or random ones if they do not fit (default: %(default)s)")
+    parser.add_argument("--stalls", type=float, nargs=2, default=(1.0, 1.0), metavar=("P_VALID", "P_READY"),
+                        help="chances per cycle that input is offered and that output is taken (default: no stalls)")
+    parser.add_argument("--seed", type=int, default=0, help="of the stalls (default: %(default)s)")
+    parser.add_argument("--trace", metavar="FILE", help="write waveforms (VCD); best with few images")
+
+
+def _built(folder, model):
+    """(plan, Verilog's path) of a build folder."""
+    try:
+        name = json.loads((folder / "report.json").read_text())["model"]["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SimulateError(f"{folder}: it is not a folder that `bnnhw build` wrote: report.json is missing or damaged") from None
+    found = models.load(model or name)
+    path = folder / "plan.toml"
+    return planfile.loads(path.read_text(), found.network, lower, where=str(path)), folder / f"{name}.v"
+
+
+def _target(args):
+    """(plan, Verilog) of what the command line names."""
+    if Path(args.target).is_dir():
+        return _built(Path(args.target), args.model)
+    if args.model:
+        raise SimulateError("--model belongs to a build folder")
+    network = artifact.load(models.path(args.target)).network
+    plan = folding.fold(network, lower(network, scores=True), clock_hz=DEFAULT_CLOCK_HZ, fps=DEFAULT_FPS)
+    return plan, accelerator.verilog(plan)
+
+
+def run(args):
+    if args.images < 1:
+        raise SimulateError(f"--images must be at least 1, not {args.images}")
+    if not all(0 < chance <= 1 for chance in args.stalls):
+        raise SimulateError(f"--stalls must be above 0 and at most 1, not {args.stalls[0]:g} and {args.stalls[1]:g}")
+    console = Console()
+    plan, verilog = _target(args)
+    x, labels = verify.images_for(plan.network, args.images)
+    with Progress(TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console,
+                  disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=len(x), start=False)
+
+        def progress(done, total):
+            bar.start_task(task)
+            bar.update(task, completed=done)
+        found = check(plan, verilog, x, p_valid=args.stalls[0], p_ready=args.stalls[1], seed=args.seed,
+                      trace=args.trace, say=console.print, progress=progress)
+    result = found.result
+    console.print(f"{len(x):,} images in {result.cycles:,} cycles and {result.seconds:.1f} s "
+                  f"({result.cycles / result.seconds:,.0f} cycles/s, {len(x) / result.seconds:,.0f} images/s)", highlight=False)
+    if tuple(args.stalls) == (1.0, 1.0):
+        interval = "not steady" if result.interval is None else f"{result.interval:,}"
+        console.print(f"interval {interval} cycles (plan: {plan.cycles_per_inference:,}), "
+                      f"latency {result.latency:,} cycles (plan: {plan.latency_cycles:,})", highlight=False)
+    if labels is not None:
+        right = int(np.count_nonzero(result.beats[:, -1] == labels))
+        console.print(f"{right:,} classified right ({right / len(x):.2%})", highlight=False)
+    for mismatch in found.mismatches[:SHOWN]:
+        console.print(str(mismatch), highlight=False, markup=False, soft_wrap=True)
+    if found.mismatches:
+        raise MismatchError(f"{found.wrong} of {len(x)} images differ from the golden model")
+    console.print(f"equal to the golden model: {', '.join([*result.edges, plan.network.outputs[0]])}", highlight=False)
+
+
+if __name__ == "__main__":
+    from .cli import main_of
+    main_of("simulate")
