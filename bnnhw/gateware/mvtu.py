@@ -66,9 +66,19 @@ class _Folds(wiring.Component):
                 digits_now["last"].eq(last),
             ]
 
-        # Second: the number of agreements.
-        counts = []
+        # Second: the number of agreements, and where the accumulators of a new fold start. The table of the starts is
+        # read here, not in front of the adder, so that it does not set the clock.
+        counts, starts = [], []
+        with m.If(en & digits_now["valid"] & digits_now["last"]):
+            m.d.sync += fold.eq(Mux(fold == self.folds - 1, 0, fold + 1))
         for k in range(self.pe):
+            start = initial(fold, k)
+            if not isinstance(start, Const):
+                register = Signal(start.shape(), name=f"start{k}", reset_less=True)
+                with m.If(en):
+                    m.d.sync += register.eq(start)
+                start = register
+            starts.append(start)
             value = count(m, digits[k], name=f"pe{k}")
             register = Signal(len(value), name=f"count{k}", reset_less=True)
             with m.If(en):
@@ -77,15 +87,13 @@ class _Folds(wiring.Component):
         with m.If(en):
             m.d.sync += [counts_now[name].eq(digits_now[name]) for name in names]
 
-        # Third: the accumulators, which start from the fold's initial values.
+        # Third: the accumulators.
         with m.If(en):
             m.d.sync += done.eq(counts_now["valid"] & counts_now["last"])
             with m.If(counts_now["valid"]):
                 for k in range(self.pe):
-                    before = Mux(counts_now["first"], initial(fold, k), accumulator[k])
+                    before = Mux(counts_now["first"], starts[k], accumulator[k])
                     m.d.sync += accumulator[k].eq(before + counts[k])
-                with m.If(counts_now["last"]):
-                    m.d.sync += fold.eq(Mux(fold == self.folds - 1, 0, fold + 1))
 
 
 def _choose(m, selector, values, shape, name):
