@@ -87,7 +87,8 @@ def heaps(draw):
     digits = [tuple(bit ^ draw(st.integers(0, 1)) for bit in digit) for digit in digits]
     width = draw(st.integers(1, 8))
     add = draw(st.integers(-300, 300))
-    return Heap(tables, digits, add=add, width=width, fabric=draw(st.sampled_from(heap_module.FABRICS))), lanes
+    return Heap(tables, digits, add=add, width=width, cells=draw(st.sampled_from(heap_module.CELLS)),
+                earliest=draw(st.booleans())), lanes
 
 
 @given(heaps(), st.integers(0, 2**32))
@@ -154,15 +155,15 @@ def test_broken_compressor_breaks_the_sum(lanes, monkeypatch):
     monkeypatch.setattr(heap_module, "MDFA", broken(MDFA, 1))
     tables = Tables()
     digits = [(tables.source(),)] + [(tables.source(), tables.source()) for _ in range(lanes // 2)]
-    heap = Heap(tables, digits, width=lanes.bit_length())
+    heap = Heap(tables, digits, width=lanes.bit_length(), cells="coded")
     words = [-1] * lanes # every bit is 1: a pair counts 1
     assert [word & 1 for word in tables.evaluate(words, heap.bits())] != \
         [(1 + lanes // 2) >> k & 1 for k in range(heap.width)]
 
 
-def test_unknown_fabric():
-    with pytest.raises(ValueError, match=r"^fabric must be one of \['lut4', 'lut6'\], not 'lut5'$"):
-        Heap(Tables(), [], width=1, fabric="lut5")
+def test_unknown_cells():
+    with pytest.raises(ValueError, match=r"^cells must be one of \['plain', 'coded', 'lut6'\], not 'lut5'$"):
+        Heap(Tables(), [], width=1, cells="lut5")
 
 
 # ---- tables ----

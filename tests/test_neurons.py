@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from amaranth.back import rtlil
 
+from bnnhw.gateware.heap import CELLS
 from bnnhw.gateware.neurons import Neurons, Sums
 
 from . import streams
@@ -38,11 +39,11 @@ def test_neurons(n_out, n_in, stages, p_valid, p_ready):
 
 @pytest.mark.parametrize("n_out, n_in", [(1, 1), (3, 2), (5, 9), (2, 64)])
 @pytest.mark.parametrize("stages", [1, 3])
-@pytest.mark.parametrize("fabric", ["lut4", "lut6"])
+@pytest.mark.parametrize("cells", CELLS)
 @pytest.mark.parametrize("p_valid, p_ready", [(1.0, 1.0), (0.6, 0.6)])
-def test_sums(n_out, n_in, stages, fabric, p_valid, p_ready):
+def test_sums(n_out, n_in, stages, cells, p_valid, p_ready):
     weights, _, _, x = layer(n_out, n_in, n_in)
-    dut = Sums(weights, stages=stages, fabric=fabric)
+    dut = Sums(weights, stages=stages, cells=cells)
     got, cycles = streams.run(dut, [word(v) for v in x], count=60, p_valid=p_valid, p_ready=p_ready)
     assert [list(sums) for sums in got] == ((x @ weights.T + n_in) // 2).tolist()
     if p_valid == p_ready == 1.0:
@@ -69,7 +70,7 @@ def test_equal_arguments_give_equal_text():
     (lambda: Sums(np.ones(3)), r"^weights must be an array \(n_out, n_in\) of -1 and \+1, not float64 \(3,\)$"),
     (lambda: Sums(np.ones((2, 3)), stages=0), r"^stages must be a positive integer, not 0$"),
     (lambda: Neurons(np.ones((2, 3)), [1], [True, False]), r"^2 neurons need 2 thresholds and flags, not 1 and 2$"),
-    (lambda: Sums(np.ones((2, 3)), fabric="lut9"), r"^fabric must be one of \['lut4', 'lut6'\], not 'lut9'$"),
+    (lambda: Sums(np.ones((2, 3)), cells="lut9"), r"^cells must be one of \['plain', 'coded', 'lut6'\], not 'lut9'$"),
 ])
 def test_wrong_arguments(call, message):
     with pytest.raises(ValueError, match=message):

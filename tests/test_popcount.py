@@ -16,8 +16,6 @@ from bnnhw.gateware.popcount import XnorPopcount, constant_digits, count, reache
 from . import proofs, streams
 from .test_compressors import broken
 
-FABRICS = list(heap.FABRICS)
-
 
 def corners(lanes, seed, count=20):
     """Vectors of ``lanes`` bits: all zeros, all ones, random ones of every density."""
@@ -50,22 +48,23 @@ def simulate(build, lanes, vectors):
 
 
 @given(st.integers(1, 70), st.data())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def test_count_and_reaches(lanes, draw):
     """XNOR digits and constant digits, any weights, additions and thresholds, against counting in Python."""
     w = draw.draw(st.integers(0, (1 << lanes) - 1), "w")
     add = draw.draw(st.integers(-2 * lanes - 3, 2 * lanes + 3), "add")
     threshold = draw.draw(st.integers(-2, lanes + 3), "threshold")
-    fabric = draw.draw(st.sampled_from(FABRICS), "fabric")
+    cells = draw.draw(st.sampled_from(heap.CELLS), "cells")
     vectors = [vector ^ w for vector in corners(lanes, lanes)]
 
     def build(m, x):
-        both = [xnor_digits(m, x, Const(w, lanes), name="a"), constant_digits(m, x, w, name="b")]
+        both = [xnor_digits(m, x, Const(w, lanes), cells=cells, name="a"),
+                constant_digits(m, x, w, cells=cells, name="b")]
         outputs = []
         for at, digits in enumerate(both):
-            outputs += [count(m, digits, name=f"plain{at}", fabric=fabric),
-                        count(m, digits, add=add, name=f"added{at}", fabric=fabric),
-                        reaches(m, digits, threshold, name=f"reached{at}", fabric=fabric)]
+            outputs += [count(m, digits, name=f"plain{at}"),
+                        count(m, digits, add=add, name=f"added{at}"),
+                        reaches(m, digits, threshold, name=f"reached{at}")]
         assert [len(output) for output in outputs[:2]] == [bits_for(lanes), bits_for(lanes + max(add, 0))]
         return outputs
 
@@ -110,7 +109,7 @@ def test_count_into_an_accumulator():
 def test_registered_digits():
     """One cycle later, and only when enabled."""
     m, x, w, en = Module(), Signal(11), Signal(11), Signal()
-    both = [xnor_digits(m, x, w, name="a"), constant_digits(m, x, 0x155, name="b")]
+    both = [xnor_digits(m, x, w, cells="coded", name="a"), constant_digits(m, x, 0x155, name="b")]
     outputs = [count(m, digits.registered(m, en), name=f"c{at}") for at, digits in enumerate(both)]
     rng = random.Random(0)
 
@@ -137,6 +136,8 @@ def test_registered_digits():
     (lambda m: xnor_digits(m, Signal(4), Signal(3), name="fc"), "fc: x and w must be equally long, not 4 and 3"),
     (lambda m: constant_digits(m, Signal(4), 16, name="fc"), "fc: weights of 4 bits must be from 0 to 15, not 16"),
     (lambda m: constant_digits(m, Signal(4), -1, name="fc"), "fc: weights of 4 bits must be from 0 to 15, not -1"),
+    (lambda m: xnor_digits(m, Signal(4), Signal(4), cells="x", name="fc"),
+     "fc: cells must be one of ['plain', 'coded', 'lut6'], not 'x'"),
 ])
 def test_wrong_lengths(call, message):
     with pytest.raises(ValueError) as error:
@@ -149,8 +150,8 @@ def test_wrong_lengths(call, message):
 
 class Trees(Elaboratable):
     """count with and without addition, and reaches for every threshold, of ``lanes`` XNORs."""
-    def __init__(self, lanes, add, fabric):
-        self.lanes, self.add, self.fabric = lanes, add, fabric
+    def __init__(self, lanes, add, cells):
+        self.lanes, self.add, self.cells = lanes, add, cells
         self.x = Signal(lanes)
         self.w = Signal(lanes)
         self.count = Signal(bits_for(lanes))
@@ -160,22 +161,22 @@ class Trees(Elaboratable):
 
     def elaborate(self, platform):
         m = Module()
-        digits = xnor_digits(m, self.x, self.w, name="lanes")
-        reached = [reaches(m, digits, threshold, name=f"r{threshold}", fabric=self.fabric)
+        digits = xnor_digits(m, self.x, self.w, cells=self.cells, name="lanes")
+        reached = [reaches(m, digits, threshold, name=f"r{threshold}")
                    for threshold in range(self.lanes + 2)]
         m.d.comb += [
-            self.count.eq(count(m, digits, name="c", fabric=self.fabric)),
-            self.added.eq(count(m, digits, add=self.add, width=len(self.added), name="d", fabric=self.fabric)),
+            self.count.eq(count(m, digits, name="c")),
+            self.added.eq(count(m, digits, add=self.add, width=len(self.added), name="d")),
             self.reached.eq(Cat(reached)),
         ]
         return m
 
 
-def miter(lanes, add, fabric, folder):
+def miter(lanes, add, cells, folder):
     """Prove the trees against a sum of bits; ``lanes`` up to some 12, beyond it the solver does not come back."""
     from amaranth.back import verilog
 
-    dut = Trees(lanes, add, fabric)
+    dut = Trees(lanes, add, cells)
     source = verilog.convert(dut, name="dut", ports=dut.ports, emit_src=False)
     bits = " + ".join(f"(x[{k}] == w[{k}])" for k in range(lanes))
     reached = ", ".join(f"plain >= {threshold}" for threshold in reversed(range(lanes + 2)))
@@ -193,15 +194,15 @@ endmodule
     return proofs.holds(source, "miter", folder)
 
 
-@pytest.mark.parametrize("fabric", FABRICS)
+@pytest.mark.parametrize("cells", heap.CELLS)
 @pytest.mark.parametrize("lanes", [1, 2, 3, 5, 8, 11])
-def test_tree_is_proven(lanes, fabric, tmp_path):
-    assert miter(lanes, -3, fabric, tmp_path)
+def test_tree_is_proven(lanes, cells, tmp_path):
+    assert miter(lanes, -3, cells, tmp_path)
 
 
 def test_proof_sees_a_broken_tree(tmp_path, monkeypatch):
     monkeypatch.setattr(heap, "FULL_ADDER", broken(FULL_ADDER, 1))
-    assert not miter(8, -3, "lut4", tmp_path)
+    assert not miter(8, -3, "plain", tmp_path)
 
 
 # ---- the component ----

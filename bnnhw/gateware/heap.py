@@ -14,9 +14,9 @@ from .compressors import (
 )
 from .luts import FALSE, TRUE
 
-__all__ = ["Cell", "Digit", "Heap", "FABRICS"]
+__all__ = ["CELLS", "Cell", "Digit", "Heap"]
 
-FABRICS = ("lut4", "lut6")
+CELLS = ("plain", "coded", "lut6")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,8 @@ class Cell:
 class Heap:
     """The sum of ``digits`` and ``add``, modulo ``2 ** width``, as a list of cells.
 
-    The cells stand in the order in which they can be evaluated; columns are reduced from the lowest to the highest, in
-    each the bits that come first are taken first, so that the tree is balanced.
+    The cells stand in the order in which they can be evaluated. Columns are reduced from the lowest to the highest, in
+    each a constant is taken last.
 
     Parameters
     ----------
@@ -50,8 +50,12 @@ class Heap:
         Constant, of either sign.
     width : int
         Bits of the result, at least 1.
-    fabric : str
-        ``"lut4"`` or ``"lut6"``: the size of table for which cells are chosen.
+    cells : str
+        ``"plain"``: full and half adders, which yosys' mapper regroups well. ``"coded"``: MDFA cells on coded pairs, three
+        LUT4 for two full adders, fewer where the mapper leaves the cells alone. ``"lut6"``: 6:3 counters.
+    earliest : bool
+        Whether the bits that come first are taken first, which makes the tree shallow; else they are taken in the order
+        in which they joined the column, which maps smaller where only the last carry is wanted.
 
     Attributes
     ----------
@@ -61,12 +65,13 @@ class Heap:
     result : list of Digit or None
         One bit per column below ``width``, None where the column is empty.
     """
-    def __init__(self, tables, digits, *, add=0, width, fabric="lut4"):
-        if fabric not in FABRICS:
-            raise ValueError(f"fabric must be one of {list(FABRICS)}, not {fabric!r}")
+    def __init__(self, tables, digits, *, add=0, width, cells="plain", earliest=True):
+        if cells not in CELLS:
+            raise ValueError(f"cells must be one of {list(CELLS)}, not {cells!r}")
         self.tables = tables
         self.width = width
-        self.fabric = fabric
+        self.style = cells
+        self.earliest = earliest
         self.add = add
         self.sources = [Digit(0, tuple(literals)) for literals in digits]
         self.sources += [Digit(column, (TRUE,)) for column in range(width) if add >> column & 1]
@@ -132,21 +137,22 @@ class Heap:
     def _reduce(self, column):
         """Reduce one column to at most one bit, which is returned (or None)."""
         while True:
-            # Constants last, then the earliest first.
-            order = sorted(column, key=lambda digit: (digit.literals == (TRUE,), self.tables.level(*digit.literals)))
+            order = sorted(column, key=lambda digit: (digit.literals == (TRUE,),
+                                                      self.earliest and self.tables.level(*digit.literals)))
             bits = [digit for digit in order if len(digit.literals) == 1]
             pairs = [digit for digit in order if len(digit.literals) == 2]
-            if len(bits) >= 1 and len(pairs) >= 2:
+            coded = self.style == "coded"
+            if coded and bits and len(pairs) >= 2:
                 self._apply(MDFA, bits[0], *pairs[:2])
-            elif len(pairs) == 1 and len(bits) >= 3:
+            elif coded and pairs and len(bits) >= 3:
                 self._apply(MIXED_53, bits[0], pairs[0], *bits[1:3])
-            elif len(pairs) == 1 and len(bits) >= 1:
+            elif pairs and bits:
                 self._apply(PAIR_FULL_ADDER, bits[0], pairs[0])
             elif pairs:
                 self._apply(PAIR_HALF_ADDER, pairs[0])
-            elif len(bits) >= 6 and self.fabric == "lut6":
+            elif self.style == "lut6" and len(bits) >= 6:
                 self._apply(COUNTER_63, *bits[:6])
-            elif len(bits) >= 5:
+            elif coded and len(bits) >= 5:
                 self._apply(PLAIN_53, *bits[:5])
             elif len(bits) >= 3:
                 self._apply(FULL_ADDER, *bits[:3])

@@ -176,4 +176,17 @@ def _expression(table, inputs):
         return ~last & _expression(low, rest)
     if high == full:
         return last | _expression(low, rest)
+    either = low ^ high
+    if _is_parity(either, len(rest)):
+        # A majority, written so that it shares the parity with a full adder's sum.
+        if low & high == low:
+            return _expression(low, rest) | (last & _expression(either, rest))
+        if low & high == high:
+            return _expression(high, rest) | (~last & _expression(either, rest))
     return Mux(last, _expression(high, rest), _expression(low, rest))
+
+
+def _is_parity(table, inputs):
+    """Whether ``table`` is the parity of all its inputs, or its opposite."""
+    parity = sum((k.bit_count() & 1) << k for k in range(1 << inputs))
+    return table in (parity, parity ^ (1 << (1 << inputs)) - 1)

@@ -23,12 +23,12 @@ def _checked_weights(weights):
 
 class _Unfolded(wiring.Component):
     """What both layers share: inputs to tables, tables cut into pipeline stages, a register slice at the end."""
-    def __init__(self, weights, shape, *, stages, fabric):
+    def __init__(self, weights, shape, *, stages, cells):
         self.weights = _checked_weights(weights)
         if not isinstance(stages, int) or stages < 1:
             raise ValueError(f"stages must be a positive integer, not {stages!r}")
         self.stages = stages
-        self.fabric = fabric
+        self.cells = cells
         self.shape = shape
         self.tables = Tables()
         self._sources = [self.tables.source() for _ in range(self.weights.shape[1])]
@@ -92,8 +92,8 @@ class Neurons(_Unfolded):
     falling : bool array (n_out,)
     stages : int
         Register stages, at least 1. The levels of logic are shared out equally among them.
-    fabric : str
-        ``"lut4"`` or ``"lut6"``.
+    cells : str
+        ``"plain"``, ``"coded"`` or ``"lut6"``, see :class:`.heap.Heap`.
 
     Members
     -------
@@ -101,21 +101,21 @@ class Neurons(_Unfolded):
         Bit ``k`` is input ``k``: 1 is +1, 0 is -1.
     o : :py:`Out(stream.Signature(n_out))`
     """
-    def __init__(self, weights, thresholds, falling, *, stages=1, fabric="lut4"):
+    def __init__(self, weights, thresholds, falling, *, stages=1, cells="plain"):
         n_out = len(_checked_weights(weights))
         self.thresholds = [int(threshold) for threshold in thresholds]
         self.falling = [bool(flag) for flag in falling]
         if len(self.thresholds) != n_out or len(self.falling) != n_out:
             raise ValueError(f"{n_out} neurons need {n_out} thresholds and flags, "
                              f"not {len(self.thresholds)} and {len(self.falling)}")
-        super().__init__(weights, unsigned(n_out), stages=stages, fabric=fabric)
+        super().__init__(weights, unsigned(n_out), stages=stages, cells=cells)
 
     def _build(self):
         lanes = self.weights.shape[1]
         outputs = []
         for row, (threshold, falling) in enumerate(zip(self.thresholds, self.falling, strict=True)):
             # p <= t is the opposite of p >= t + 1
-            literal = reaches_literal(self.tables, self._digits(row), lanes, threshold + falling, fabric=self.fabric)
+            literal = reaches_literal(self.tables, self._digits(row), lanes, threshold + falling, cells=self.cells)
             outputs.append(literal ^ int(falling))
         return outputs
 
@@ -131,8 +131,8 @@ class Sums(_Unfolded):
     weights : int8 array (n_out, n_in), each -1 or +1
     stages : int
         Register stages, at least 1. The levels of logic are shared out equally among them.
-    fabric : str
-        ``"lut4"`` or ``"lut6"``.
+    cells : str
+        ``"plain"``, ``"coded"`` or ``"lut6"``, see :class:`.heap.Heap`.
 
     Members
     -------
@@ -140,11 +140,11 @@ class Sums(_Unfolded):
         Bit ``k`` is input ``k``: 1 is +1, 0 is -1.
     o : :py:`Out(stream.Signature(ArrayLayout(unsigned(bits_for(n_in)), n_out)))`
     """
-    def __init__(self, weights, *, stages=1, fabric="lut4"):
+    def __init__(self, weights, *, stages=1, cells="plain"):
         n_out, n_in = _checked_weights(weights).shape
         self.width = bits_for(n_in)
-        super().__init__(weights, data.ArrayLayout(unsigned(self.width), n_out), stages=stages, fabric=fabric)
+        super().__init__(weights, data.ArrayLayout(unsigned(self.width), n_out), stages=stages, cells=cells)
 
     def _build(self):
         return [bit for row in range(len(self.weights))
-                for bit in Heap(self.tables, self._digits(row), width=self.width, fabric=self.fabric).bits()]
+                for bit in Heap(self.tables, self._digits(row), width=self.width, cells=self.cells).bits()]

@@ -5,12 +5,12 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
 
-from .heap import Heap
+from .heap import CELLS, Heap
 from .luts import FALSE, TRUE, Tables
 
 __all__ = ["Digits", "XnorPopcount", "carry_column", "constant_digits", "count", "reaches", "xnor_digits"]
 
-PLAIN_LANES = 8  # one lane in so many stays a plain bit: fewer make longer chains, more cost a table each
+PLAIN_LANES = 8  # one lane in so many stays a plain bit: in coded digits: fewer make longer chains, more cost a table each
 
 
 class Digits:
@@ -24,10 +24,15 @@ class Digits:
     digits : list of tuple of (Value, bool)
     lanes : int
         Number of bits that are counted: one per bit, two per pair.
+    cells : str
+        Cells with which to count them, see :class:`.heap.Heap`.
     name : str
     """
-    def __init__(self, digits, *, name):
+    def __init__(self, digits, *, cells, name):
+        if cells not in CELLS:
+            raise ValueError(f"{name}: cells must be one of {list(CELLS)}, not {cells!r}")
         self.digits = list(digits)
+        self.cells = cells
         self.lanes = sum(len(digit) for digit in self.digits)
         self.name = name
 
@@ -39,7 +44,8 @@ class Digits:
         with m.If(en):
             m.d[domain] += register.eq(Cat(values))
         bits = iter(register)
-        return Digits([tuple((next(bits), inverted) for _, inverted in digit) for digit in self.digits], name=name)
+        digits = [tuple((next(bits), inverted) for _, inverted in digit) for digit in self.digits]
+        return Digits(digits, cells=self.cells, name=name)
 
     def literals(self, tables):
         """Make the digits sources of ``tables``; returns their literals and the sources' Values in order."""
@@ -47,17 +53,19 @@ class Digits:
         return [tuple(tables.source() ^ int(inverted) for _, inverted in digit) for digit in self.digits], values
 
 
-def xnor_digits(m, x, w, *, name):
-    """The positions at which ``x`` and ``w`` agree, as :class:`Digits`.
+def xnor_digits(m, x, w, *, cells="plain", name):
+    """The positions at which ``x`` and ``w`` agree, as :class:`Digits`. One table and one level per lane.
 
-    A pair takes two lanes: p in one four-input table, q in one two-input table. One lane in eight, and one where their
-    number is odd, stays a plain bit. One table and one level per lane, as for a plain XNOR.
+    Each lane is a bit, unless ``cells`` is ``"coded"``. Then a pair takes two lanes, p in one four-input table and q in
+    one two-input table; one lane in eight, and one where their number is odd, stays a bit.
 
     Parameters
     ----------
     m : Module
     x, w : Value
         Unsigned, of equal length.
+    cells : str
+        ``"plain"``, ``"coded"`` or ``"lut6"``, see :class:`.heap.Heap`.
     name : str
         Prefix of the signals' names.
     """
@@ -65,7 +73,7 @@ def xnor_digits(m, x, w, *, name):
     lanes = len(x)
     if len(w) != lanes:
         raise ValueError(f"{name}: x and w must be equally long, not {lanes} and {len(w)}")
-    pairs = (lanes - lanes // PLAIN_LANES) // 2
+    pairs = (lanes - lanes // PLAIN_LANES) // 2 if cells == "coded" else 0
     agree = Signal(lanes, name=f"{name}_agree")
     m.d.comb += agree.eq(~(x ^ w))
     digits = []
@@ -74,10 +82,10 @@ def xnor_digits(m, x, w, *, name):
         m.d.comb += differ.eq(agree[0:2 * pairs:2] ^ agree[1:2 * pairs:2])
         digits += [((differ[k], False), (agree[2 * k], False)) for k in range(pairs)]
     digits += [((agree[k], False),) for k in range(2 * pairs, lanes)]
-    return Digits(digits, name=name)
+    return Digits(digits, cells=cells, name=name)
 
 
-def constant_digits(m, x, w_int, *, name):
+def constant_digits(m, x, w_int, *, cells="plain", name):
     """The positions at which ``x`` and the constant ``w_int`` agree, as :class:`Digits`: no logic at all.
 
     Parameters
@@ -87,6 +95,8 @@ def constant_digits(m, x, w_int, *, name):
         Unsigned.
     w_int : int
         Bit ``k`` is the weight of ``x[k]``; 0 <= w_int < 2 ** len(x).
+    cells : str
+        See :class:`.heap.Heap`.
     name : str
     """
     x = Value.cast(x)
@@ -94,10 +104,10 @@ def constant_digits(m, x, w_int, *, name):
         raise ValueError(f"{name}: weights of {len(x)} bits must be from 0 to {(1 << len(x)) - 1}, not {w_int}")
     bits = Signal(len(x), name=f"{name}_x")
     m.d.comb += bits.eq(x)
-    return Digits([((bits[k], not w_int >> k & 1),) for k in range(len(x))], name=name)
+    return Digits([((bits[k], not w_int >> k & 1),) for k in range(len(x))], cells=cells, name=name)
 
 
-def count(m, digits, *, add=0, width=None, name, fabric="lut4"):
+def count(m, digits, *, add=0, width=None, name):
     """The number of ones among ``digits`` plus the constant ``add``, which costs at most a table or two.
 
     Parameters
@@ -111,8 +121,6 @@ def count(m, digits, *, add=0, width=None, name, fabric="lut4"):
         ``add`` is negative, the largest count.
     name : str
         Prefix of the signals' names.
-    fabric : str
-        ``"lut4"`` or ``"lut6"``.
 
     Returns
     -------
@@ -123,7 +131,7 @@ def count(m, digits, *, add=0, width=None, name, fabric="lut4"):
         width = bits_for(digits.lanes + max(add, 0))
     tables = Tables()
     literals, sources = digits.literals(tables)
-    heap = Heap(tables, literals, add=add, width=width, fabric=fabric)
+    heap = Heap(tables, literals, add=add, width=width, cells=digits.cells)
     result = Signal(width, name=name)
     m.d.comb += result.eq(Cat(tables.emit(m, sources, heap.bits(), name=name)))
     return result
@@ -138,17 +146,18 @@ def carry_column(lanes, threshold):
     return max((threshold - 1).bit_length(), (lanes - threshold).bit_length())
 
 
-def reaches_literal(tables, literals, lanes, threshold, *, fabric="lut4"):
+def reaches_literal(tables, literals, lanes, threshold, *, cells="plain"):
     """Add to ``tables`` whether the digits ``literals``, which count ``lanes`` bits, reach ``threshold``."""
     if threshold <= 0:
         return TRUE
     if threshold > lanes:
         return FALSE
     k = carry_column(lanes, threshold)
-    return Heap(tables, literals, add=(1 << k) - threshold, width=k + 1, fabric=fabric).bits()[k]
+    heap = Heap(tables, literals, add=(1 << k) - threshold, width=k + 1, cells=cells, earliest=False)
+    return heap.bits()[k]
 
 
-def reaches(m, digits, threshold, *, name, fabric="lut4"):
+def reaches(m, digits, threshold, *, name):
     """Whether at least ``threshold`` (any integer) of ``digits`` are ones.
 
     There is no comparator: ``2 ** k - threshold`` is added inside the tree, and the carry out of column k - 1 is the
@@ -161,8 +170,6 @@ def reaches(m, digits, threshold, *, name, fabric="lut4"):
     threshold : int
     name : str
         Prefix of the signals' names.
-    fabric : str
-        ``"lut4"`` or ``"lut6"``.
 
     Returns
     -------
@@ -171,7 +178,7 @@ def reaches(m, digits, threshold, *, name, fabric="lut4"):
     """
     tables = Tables()
     literals, sources = digits.literals(tables)
-    literal = reaches_literal(tables, literals, digits.lanes, threshold, fabric=fabric)
+    literal = reaches_literal(tables, literals, digits.lanes, threshold, cells=digits.cells)
     result = Signal(name=name)
     m.d.comb += result.eq(tables.emit(m, sources, [literal], name=name)[0])
     return result
