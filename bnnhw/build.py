@@ -1,0 +1,177 @@
+"""From a network to Verilog, checked, and on to a bitstream: ``bnnhw build``."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from . import artifact, boards, deliver, devices, folding, models, planfile, report, testbench, verify
+from .accelerator import verilog
+from .bitstream import make_bitstream
+from .errors import UserError
+from .lower import lower
+
+__all__ = ["BuildError", "Narrator", "add_arguments", "run", "build"]
+
+DEFAULT_FPS = 100_000
+DEFAULT_CLOCK_HZ = 24_000_000
+TESTBENCH_FRAMES = 8        # frames that the plain testbench plays
+
+
+class BuildError(UserError, ValueError):
+    """Arguments of a build that contradict each other."""
+
+
+def add_arguments(parser):
+    parser.add_argument("model", nargs="?", default=models.DEFAULT, metavar="MODEL",
+                        help="a .bnn file or the name of a shipped network (default: %(default)s)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--board", help=f"board to build for: {', '.join(boards.names())}")
+    where.add_argument("--device", help=f"FPGA to check the size for, without a board: {', '.join(devices.DEVICES)}")
+    parser.add_argument("--fps", type=float, help=f"images per second that the core must reach (default: {DEFAULT_FPS:,})")
+    parser.add_argument("--clock", type=float, metavar="HZ",
+                        help=f"the accelerator's clock (default: the board's, or {DEFAULT_CLOCK_HZ / 1e6:g} MHz)")
+    parser.add_argument("--plan", metavar="FILE", help="take the folding from this plan.toml")
+    parser.add_argument("--scores", action="store_true", help="give the scores besides the class")
+    parser.add_argument("--verify", type=int, default=0, metavar="N",
+                        help="simulate the Verilog on N images and compare all integers with the golden model")
+    parser.add_argument("--bitstream", action="store_true", help="synthesize, place and route (needs --board)")
+    parser.add_argument("--verify-netlist", type=int, default=0, metavar="N",
+                        help="with --bitstream: simulate the synthesized netlist on N images, too")
+    parser.add_argument("-o", "--output", metavar="DIR", help="folder to write (default: build/NAME or build/NAME-BOARD)")
+
+
+def _check(args):
+    """What the command line alone shows wrong, as (option, message)."""
+    if args.bitstream and not args.board:
+        raise BuildError("--bitstream needs --board, which says the pins")
+    if args.verify_netlist and not args.bitstream:
+        raise BuildError("--verify-netlist needs --bitstream, which makes the netlist")
+    if args.plan and (args.fps or args.clock or args.scores):
+        raise BuildError("--plan says the folding, the clock and the result: --fps, --clock and --scores cannot change them")
+    for name in ("verify", "verify_netlist"):
+        if getattr(args, name) < 0:
+            raise BuildError(f"--{name.replace('_', '-')} must not be negative, not {getattr(args, name)}")
+    for name in ("fps", "clock"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < 1e12:
+            raise BuildError(f"--{name} must be positive, not {value:g}")
+
+
+def _plan(args, network, board):
+    if args.plan:
+        path = Path(args.plan)
+        return planfile.loads(path.read_text(), network, lower, where=str(path))
+    clock_hz = args.clock or (board.clock_hz if board else DEFAULT_CLOCK_HZ)
+    return folding.fold(network, lower(network, scores=args.scores), clock_hz=int(clock_hz), fps=args.fps or DEFAULT_FPS)
+
+
+class Narrator:
+    """Says what is being done: a line that changes on a terminal, plain lines elsewhere, on standard error."""
+    def __init__(self):
+        self.console = Console(stderr=True)
+        self.status = self.console.status("") if self.console.is_terminal else None
+
+    def __enter__(self):
+        if self.status:
+            self.status.start()
+        return self
+
+    def __exit__(self, *exception):
+        if self.status:
+            self.status.stop()
+
+    def say(self, text):
+        if self.status:
+            self.status.update(text)
+        else:
+            self.console.print(text, highlight=False, soft_wrap=True)
+
+    def progress(self, done, total):
+        if self.status:
+            self.status.update(f"simulating image {done:,} of {total:,}")
+
+
+def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, bitstream=False, narrator=None):
+    """Write a build folder: all of it, or nothing.
+
+    Parameters
+    ----------
+    name : str
+        For files and reports.
+    found : Artifact
+    plan : Plan
+        Of ``found.network``.
+    folder : path
+        Made if missing; other files in it stay.
+    board : Board, optional
+    images, netlist_images : int
+        How many images to verify in the Verilog, and in the synthesized netlist.
+    bitstream : bool
+        Whether to synthesize, place and route for ``board``.
+    narrator : Narrator, optional
+
+    Returns
+    -------
+    dict
+        What report.json holds (docs/start.md explains it).
+
+    Raises
+    ------
+    UserError
+        Of many kinds; nothing is written then.
+    """
+    narrator = narrator or Narrator()
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        narrator.say("writing the Verilog")
+        text = verilog(plan)
+        facts = report.describe(plan, found, name=name, verilog_sha256=hashlib.sha256(text.encode()).hexdigest(),
+                                board=board)
+        files = {f"{name}.v": text, "plan.toml": planfile.dumps(plan), f"{name}_template.v": deliver.template(plan),
+                 f"{name}.core": deliver.core_file(name, plan.network.digest)}
+        files |= testbench.files(plan, name, verify.images_for(plan.network, TESTBENCH_FRAMES)[0])
+        for file, content in files.items():
+            (stage / file).write_text(content)
+        if images:
+            facts["verified"] = verify.in_verilog(plan, text, images, say=narrator.say, progress=narrator.progress)
+        if bitstream:
+            facts |= make_bitstream(plan, stage / f"{name}.v", stage, board, netlist_images=netlist_images, narrator=narrator)
+        (stage / "report.json").write_text(json.dumps(facts, indent=2) + "\n")
+        folder.mkdir(exist_ok=True)
+        for file in stage.iterdir():
+            file.replace(folder / file.name)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return facts
+
+
+def run(args):
+    _check(args)
+    path = models.path(args.model)
+    found = artifact.load(path)
+    board = boards.find(args.board) if args.board else None
+    plan = _plan(args, found.network, board)
+    device = devices.find(board.device if board else args.device) if board or args.device else None
+    if device:
+        folding.check_memory(plan, device)
+    name = path.stem
+    folder = Path(args.output or Path("build", f"{name}-{args.board}" if board else name))
+    with Narrator() as narrator:
+        facts = build(name, found, plan, folder, board=board, images=args.verify, netlist_images=args.verify_netlist,
+                      bitstream=args.bitstream, narrator=narrator)
+    console = Console()
+    console.print(report.table(facts))
+    if not args.verify:
+        console.print("not verified: --verify N simulates it on N images", highlight=False)
+    console.print(f"written to {folder}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    from .cli import main_of
+    main_of("build")

@@ -1,0 +1,97 @@
+"""Verification of a built accelerator: real images through its Verilog, every integer against the golden model."""
+
+import numpy as np
+
+from . import compare, datasets, models, simulate
+from .accelerator import taps
+from .errors import UserError
+
+__all__ = ["VerifyError", "images_for", "in_verilog", "summary"]
+
+RANDOM_SEED = 0
+
+
+class VerifyError(UserError):
+    """The hardware does not keep what plan or golden model promise."""
+
+
+def images_for(network, count):
+    """Inputs to try a network on.
+
+    For networks that take 28x28 pixels these are the shipped MNIST test images, beyond 1,000 the whole MNIST test set; for others
+    random values of the input's type.
+
+    Returns
+    -------
+    x : int array (count, *shape)
+    labels : int array (count,) or None
+        None for random inputs.
+
+    Raises
+    ------
+    VerifyError
+        More are asked for than there are.
+    """
+    type = network.types[network.inputs[0]]
+    if type.size == 784 and (type.lo, type.hi) == (0, 255):
+        x, labels = models.test_images()
+        if count > len(x):
+            split = datasets.load("mnist", "test")
+            x, labels = split.images, split.labels
+        if count > len(x):
+            raise VerifyError(f"there are {len(x):,} test images, not {count:,}")
+        return x[:count].reshape(count, *type.shape), labels[:count].astype(np.int64)
+    codes = np.random.default_rng(RANDOM_SEED).integers(0, type.levels, (count, *type.shape))
+    return type.lo + type.step * codes, None
+
+
+def summary(network, x, labels, result, level):
+    """The plain values that report.json holds of a run without mismatch.
+
+    Raises
+    ------
+    MismatchError
+        With the first place where simulation and golden model differ.
+    """
+    found = compare.compare(network, x, result)
+    if found:
+        raise compare.MismatchError(f"{level}: {len({m.image for m in found})} of {len(x):,} images differ from the golden "
+                                    f"model; first: {found[0]}")
+    classes = result.beats[:, -1]
+    right = None if labels is None else int(np.count_nonzero(classes == labels))
+    confusion = None
+    if labels is not None:
+        size = int(max(classes.max(), labels.max())) + 1
+        confusion = np.bincount(labels * size + classes, minlength=size * size).reshape(size, size).tolist()
+    return {"level": level, "images": len(x), "mismatches": 0, "right": right,
+            "accuracy": None if right is None else right / len(x), "confusion": confusion,
+            "edges_compared": sorted(result.edges), "cycles": result.cycles, "seconds": round(result.seconds, 3),
+            "images_per_second": round(len(x) / result.seconds, 1), "interval_cycles": result.interval,
+            "latency_cycles": result.latency}
+
+
+def in_verilog(plan, text, count, *, say=lambda text: None, progress=None):
+    """Send ``count`` images through the Verilog ``text`` of ``plan``.
+
+    ``say(text)`` is told when something takes long, ``progress(done, total)`` of images now and then. Compared are every class, every score that is given, and every value between the stages; interval and latency must
+    be the plan's to the cycle.
+
+    Returns
+    -------
+    dict
+        What report.json holds under ``verified``.
+
+    Raises
+    ------
+    MismatchError, VerifyError, SimulationError
+    """
+    x, labels = images_for(plan.network, count)
+    simulator = simulate.Simulator.of_plan(plan, text, taps=taps(plan), say=say)
+    result = simulator.run(simulate.encode(plan.network, x), taps=True, progress=progress)
+    facts = summary(plan.network, x, labels, result, "Verilog")
+    wrong = [f"{what} is {got} cycles, the plan says {want}" for what, got, want in (
+        ("interval", result.interval, plan.cycles_per_inference if count > 2 * plan.schedule[2] + 2 else result.interval),
+        ("latency", result.latency, plan.latency_cycles)) if got != want]
+    if wrong:
+        raise VerifyError("; ".join(wrong))
+    return facts

@@ -1,0 +1,78 @@
+"""What a board is."""
+
+from dataclasses import dataclass
+
+from amaranth.back import verilog
+
+from ..errors import UserError
+
+__all__ = ["TOP", "Board", "BoardError"]
+
+TOP = "bnnhw_board"         # top module of the board's Verilog
+BITS_PER_BYTE = 10          # on the serial line: start bit, eight bits, stop bit
+
+
+class BoardError(UserError, ValueError):
+    """A board that bnnhw does not know, or something that it cannot do; the message says what it can."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board: device, clock, link, programmer.
+
+    Attributes
+    ----------
+    name, title : str
+        As given to ``--board``; as people call it.
+    device, package : str
+        A name in :data:`bnnhw.devices.DEVICES`, one of its packages.
+    oscillator_hz : int
+        What is soldered on.
+    clock_hz : int
+        The accelerator's clock if none is asked for.
+    baud : int
+        Of the serial line.
+    top : callable (board, identity, clock_hz) -> Component
+        The whole design: pins, PLL, and the part that is simulated, too (:class:`bnnhw.gateware.board.BoardTop`).
+    clock_net : str
+        Part of the name of the clock's net after synthesis.
+    constraints : callable (board) -> str
+        The text of the file that says the pins.
+    programmers : tuple of (tool, arguments)
+        How to load a bitstream, in order of preference; the file's name follows the arguments.
+    """
+    name: str
+    title: str
+    device: str
+    package: str
+    oscillator_hz: int
+    clock_hz: int
+    baud: int
+    top: object
+    clock_net: str
+    constraints: object
+    programmers: tuple
+
+    @property
+    def link(self):
+        """The link in words."""
+        return f"UART at {self.baud / 1e6:g} Mbaud"
+
+    def link_fps(self, frame_bytes):
+        """Frames per second that the serial line carries at most: its bytes per second over the bytes of a frame."""
+        return self.baud / BITS_PER_BYTE / frame_bytes
+
+    def verilog(self, identity):
+        """The board's own Verilog, top module :data:`TOP`, without the accelerator. No path of this machine is in it.
+
+        Parameters
+        ----------
+        identity : Identity
+            Of the network, with the clock that the PLL is to make.
+
+        Raises
+        ------
+        BoardError
+            The clock cannot be made from the oscillator.
+        """
+        return verilog.convert(self.top(self, identity), name=TOP, emit_src=False)
