@@ -7,13 +7,7 @@ from amaranth.lib.wiring import In, Out
 from .frames import FlagQueue, FrameGuard
 from .streams import RegisterSlice
 
-__all__ = ["AxiStreamTop", "timing_models"]
-
-
-def timing_models(core):
-    """The timing models of the whole component: those of the core, a list, between the register slices."""
-    from ..stages import timing  # only plans need it
-    return [timing.Slice(), *core, timing.Slice()]
+__all__ = ["AxiStreamTop"]
 
 
 class AxiStreamTop(wiring.Component):
