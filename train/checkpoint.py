@@ -1,25 +1,48 @@
-"""Checkpoints: safetensors, no pickle."""
+"""Checkpoints: safetensors with a digest, no pickle."""
 
+import hashlib
 import json
+from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from ..errors import UserError
 from ..files import atomic_write
 
 __all__ = ["CheckpointError", "write", "read"]
 
+KEY = "bnnhw.train"     # the one metadata key; its value is JSON: epoch, recipe, digest
+
 
 class CheckpointError(UserError, ValueError):
     """A checkpoint that is not there, damaged, or of another recipe."""
 
 
+def _digest(tensors):
+    """SHA-256 (hex) over names and contents."""
+    state = hashlib.sha256()
+    for name in sorted(tensors):
+        state.update(name.encode() + tensors[name].detach().contiguous().numpy().tobytes())
+    return state.hexdigest()
+
+
 def write(path, trainer):
     """Write ``trainer``'s state to ``path``, whole or not at all."""
     tensors, values = trainer.state()
+    values["digest"] = _digest(tensors)
     atomic_write(path, save({name: value.contiguous() for name, value in tensors.items()},
-                            metadata={"bnnhw.train": json.dumps(values)}))
+                            metadata={KEY: json.dumps(values, sort_keys=True)}))
+
+
+def _parse(data):
+    """Tensors and values of a checkpoint's bytes; any of several errors where it is none."""
+    tensors = load(data)
+    header = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])
+    values = json.loads(header["__metadata__"][KEY])
+    if values["digest"] != _digest(tensors):
+        raise ValueError("digest")
+    return tensors, values["epoch"], values["recipe"]
 
 
 def read(path, trainer):
@@ -31,15 +54,12 @@ def read(path, trainer):
         No such file, a damaged one, or one of another recipe: the message names the key that differs.
     """
     try:
-        with safe_open(path, "pt") as file:
-            values = json.loads(file.metadata()["bnnhw.train"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        tensors, epoch, made_with = _parse(Path(path).read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no checkpoint to resume from") from None
     except (SafetensorError, KeyError, TypeError, ValueError):
         raise CheckpointError(f"{path}: it is not a checkpoint, or it is damaged") from None
-    own = trainer.recipe.model_dump()
-    for key, value in own.items():
-        if values["recipe"].get(key) != value:
-            raise CheckpointError(f"{path}: it was made with {key} {values['recipe'].get(key)!r}, the recipe says {value!r}")
-    trainer.restore(tensors, values["epoch"])
+    for key, value in trainer.recipe.model_dump().items():
+        if made_with.get(key) != value:
+            raise CheckpointError(f"{path}: it was made with {key} {made_with.get(key)!r}, the recipe says {value!r}")
+    trainer.restore(tensors, epoch)

@@ -140,8 +140,8 @@ def to_network(model, shape, sums=None):
                   Flatten("flat", "binarize")]
     edge, facts = "flat", {"ties": []}
     for k, linear in enumerate(model.linears, 1):
-        if not torch.isfinite(linear.weight).all():
-            raise ExportError(f"layer 'fc{k}': a weight is not a number")
+        if len(wrong := torch.nonzero(~torch.isfinite(linear.weight))):
+            raise ExportError(f"layer 'fc{k}', channel {int(wrong[0, 0])}: a weight is {float(linear.weight[tuple(wrong[0])])}")
         weights = linear.signs().numpy().astype(np.int8)
         operations.append(Dense(f"fc{k}", edge, weights))
         edge = f"fc{k}"

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,11 +19,11 @@ class RecipeError(UserError, ValueError):
 
 class Recipe(BaseModel):
     """How to train. docs/training.md explains each key."""
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     dataset: Literal["mnist"]
-    hidden: list[int] = Field(min_length=1, max_length=16)
+    hidden: list[Annotated[int, Field(ge=1, le=65536)]] = Field(min_length=1, max_length=16)
     pixel_level: int = Field(ge=0, le=256)
     estimator: Literal["identity", "hardtanh", "approxsign"]
     loss: Literal["squared-hinge", "cross-entropy"]
@@ -34,7 +34,7 @@ class Recipe(BaseModel):
     weight_spread: float = Field(gt=0, le=1)
     score_scale: float = Field(gt=0, le=100)
     dropout: float = Field(ge=0, lt=1)
-    shift: int = Field(ge=0, le=4, description="random shift of training images, in pixels, each way")
+    shift: int = Field(ge=0, le=4)
     seed: int = Field(ge=0, lt=2**32)
 
 
@@ -43,8 +43,16 @@ def names():
     return sorted(file.stem for file in FOLDER.glob("*.toml"))
 
 
+def _explain(error):
+    """One validation error of pydantic's, in our words."""
+    key, kind = ".".join(map(str, error["loc"])), error["type"]
+    if kind in ("missing", "extra_forbidden"):
+        return f"key {key!r}: is {'missing' if kind == 'missing' else 'unknown'}"
+    return f"key {key!r}: {error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r}"
+
+
 def load(which, **changes):
-    """The recipe ``which``, a shipped name or a TOML file, with keys changed.
+    """The recipe ``which``, a shipped name or a TOML file, with keys changed where a change is not None.
 
     Raises
     ------
@@ -60,13 +68,6 @@ def load(which, **changes):
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not TOML: {error}") from None
     try:
-        recipe = Recipe(**(table | {key: value for key, value in changes.items() if value is not None}))
+        return Recipe(**(table | {key: value for key, value in changes.items() if value is not None}))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise RecipeError(f"{path}: key {key!r}: {first['msg'][0].lower()}{first['msg'][1:]}, not {first['input']!r}"
-                          if first["type"] not in ("missing", "extra_forbidden")
-                          else f"{path}: key {key!r}: {'is missing' if first['type'] == 'missing' else 'is unknown'}") from None
-    if any(not 1 <= n <= 65536 for n in recipe.hidden):
-        raise RecipeError(f"{path}: key 'hidden': widths must be 1 to 65536, not {recipe.hidden}")
-    return recipe
+        raise RecipeError(f"{path}: {_explain(error.errors()[0])}") from None
