@@ -1,0 +1,181 @@
+"""The board's side of the protocol (``docs/protocol.md``): bytes from the host to frames, results to bytes for the host."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..protocol import CHUNK_BYTES_MAX, Identity, Kind
+from .chunks import BeatPacker, ChunkBuffer
+from .packets import RequestReceiver
+from .replies import CounterValues, Responder, Want
+from .results import ResultRing, slots_of
+from .slip import SlipDecoder, SlipEncoder
+
+__all__ = ["Link", "identity_of"]
+
+RESET_CYCLES = 16       # for which aresetn is low when a session opens
+
+
+def identity_of(network, *, clock_hz, frame_bytes, lanes, result_beats, bytes_per_beat, scores):
+    """The :class:`Identity` of a board with such a network (32-byte SHA-256); what the gateware decides is filled in."""
+    record_bytes = result_beats * bytes_per_beat + 1
+    return Identity(network, clock_hz, frame_bytes, lanes, result_beats, bytes_per_beat, scores,
+                    CHUNK_BYTES_MAX, slots_of(record_bytes))
+
+
+class Link(wiring.Component):
+    """Connects a network to a host over a line that may lose and alter bytes.
+
+    Requests act only when whole and right, in the cycle in which they end, and every one may come again.
+
+    Cost: two block RAMs (input chunks, results).
+
+    Parameters
+    ----------
+    identity : Identity
+        From :func:`identity_of`.
+
+    Members
+    -------
+    i, o : :py:`In(stream.Signature(8))`, :py:`Out(stream.Signature(8))`
+        Bytes of the line. ``i`` takes a byte at least every 10 cycles.
+    lost : :py:`In(1)`
+        High for a cycle where the line lost a byte.
+    aresetn : :py:`Out(1)`
+        The network's reset: low for 16 cycles after this component's own, and when a session opens.
+    frames : :py:`Out(stream.Signature(StructLayout({"data": 8 * lanes, "last": 1})))`
+        Frames for the network.
+    results : :py:`In(stream.Signature(StructLayout({"data": 8 * bytes_per_beat, "last": 1, "error": 1})))`
+        Results of the network.
+    open : :py:`Out(1)`
+        There is a session.
+    faulty : :py:`Out(1)`
+        A packet was dropped since the session opened.
+    """
+    def __init__(self, identity):
+        self.identity = identity
+        self.ring = ResultRing(identity.result_beats, identity.bytes_per_beat)
+        self.packer = BeatPacker(identity.lanes)
+        if identity.slots != self.ring.slots or identity.chunk_bytes != CHUNK_BYTES_MAX:
+            raise ValueError(f"the identity must say {self.ring.slots} slots and chunks of {CHUNK_BYTES_MAX} bytes, "
+                             f"not {identity.slots} and {identity.chunk_bytes}")
+        super().__init__({
+            "i": In(stream.Signature(8)), "o": Out(stream.Signature(8)), "lost": In(1), "aresetn": Out(1),
+            "frames": Out(stream.Signature(self.packer.o.p.shape())), "results": In(stream.Signature(self.ring.i.p.shape())),
+            "open": Out(1), "faulty": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.decoder = decoder = SlipDecoder()
+        m.submodules.receiver = receiver = RequestReceiver()
+        m.submodules.chunks = chunks = ChunkBuffer()
+        m.submodules.packer = packer = self.packer
+        m.submodules.ring = ring = self.ring
+        m.submodules.responder = responder = Responder(self.identity)
+        m.submodules.encoder = encoder = SlipEncoder()
+
+        wiring.connect(m, wiring.flipped(self.i), decoder.i)
+        wiring.connect(m, decoder.o, receiver.i)
+        wiring.connect(m, chunks.o, packer.i)
+        wiring.connect(m, packer.o, wiring.flipped(self.frames))
+        wiring.connect(m, wiring.flipped(self.results), ring.i)
+        wiring.connect(m, responder.o, encoder.i)
+        wiring.connect(m, encoder.o, wiring.flipped(self.o))
+        m.d.comb += decoder.lost.eq(self.lost)
+
+        session, expected, freed = Signal(16), Signal(16), Signal(8)
+        opening = Signal()      # a session begins or ends in this cycle
+        clear = Signal()
+        m.d.comb += [
+            # In the first cycle in which aresetn is low the network may still give a beat of the old session.
+            clear.eq(opening | ~self.aresetn),
+            chunks.clear.eq(clear), packer.clear.eq(clear), ring.clear.eq(clear), responder.cut.eq(opening),
+        ]
+        self._reset(m, opening)
+        self._count(m, opening)
+
+        # The payload goes to the free bank as it comes. A packet that found none at its start is not taken.
+        skipped = Signal()
+        m.d.comb += [
+            chunks.write.eq(receiver.write & chunks.free & ~skipped),
+            chunks.address.eq(receiver.address),
+            chunks.data.eq(receiver.data),
+            chunks.length.eq(receiver.length),
+            chunks.last.eq(receiver.header.kind == Kind.DATA_LAST),
+        ]
+        with m.If(receiver.good | receiver.bad):
+            m.d.sync += skipped.eq(0)
+        with m.Elif(receiver.write & ~chunks.free):
+            m.d.sync += skipped.eq(1)
+
+        request = receiver.header
+        same = Signal()         # the request belongs to the session
+        ahead = Signal(8)       # of the result asked for: how many results held lie before it
+        m.d.comb += [
+            self.open.eq(session != 0),
+            same.eq((request.session == session) & self.open),
+            ahead.eq(request.argument[:8] - freed),
+            ring.freed.eq(freed),
+            ring.index.eq(responder.index),
+            ring.address.eq(responder.address),
+            responder.data.eq(ring.data),
+            responder.session.eq(session),
+            responder.expected.eq(expected),
+            responder.done.eq(ring.done),
+            responder.first.eq(request.argument[:8]),
+            responder.count.eq(request.argument[8:]),
+            responder.ask.eq(receiver.good),
+            responder.want.eq(Want.UNKNOWN_KIND),
+        ]
+        with m.If(receiver.good):
+            m.d.sync += responder.tag.eq(request.tag)
+            with m.Switch(request.kind):
+                with m.Case(Kind.IDENTIFY):
+                    m.d.comb += responder.want.eq(Want.IDENTITY)
+                with m.Case(Kind.COUNTERS):
+                    m.d.comb += responder.want.eq(Want.COUNTED)
+                with m.Case(Kind.OPEN):
+                    m.d.comb += [responder.want.eq(Want.OPENED), opening.eq(request.session != session)]
+                with m.Case(Kind.DATA, Kind.DATA_LAST):
+                    m.d.comb += responder.want.eq(Mux(same, Want.STATUS, Want.NO_SESSION))
+                    with m.If(same & (request.argument == expected) & (receiver.length != 0)):
+                        m.d.comb += chunks.commit.eq(chunks.free & ~skipped)
+                        m.d.sync += responder.refused.eq(~chunks.commit)
+                    with m.If(chunks.commit):
+                        m.d.sync += expected.eq(expected + receiver.length)
+                with m.Case(Kind.READ):
+                    m.d.comb += responder.want.eq(Mux(same, Want.STATUS, Want.NO_SESSION))
+                    with m.If(same & (ahead <= ring.held)):
+                        m.d.sync += freed.eq(request.argument[:8])
+                        with m.If(request.argument[8:] != 0):
+                            m.d.comb += responder.want.eq(Want.RESULT)
+        with m.If(opening):
+            m.d.sync += [session.eq(request.session), expected.eq(0), freed.eq(0), responder.refused.eq(0)]
+
+        return m
+
+    def _reset(self, m, opening):
+        """The network's reset: ``aresetn``."""
+        left = Signal(range(RESET_CYCLES + 1), init=RESET_CYCLES)
+        m.d.sync += self.aresetn.eq(left == 0)
+        with m.If(opening):
+            m.d.sync += [left.eq(RESET_CYCLES), self.aresetn.eq(0)]
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+
+    def _count(self, m, opening):
+        """The four counters, and whether a packet was dropped in this session."""
+        counters = Signal(CounterValues)
+        responder, receiver = m.submodules.responder, m.submodules.receiver
+        m.d.comb += responder.counters.eq(counters)
+        m.d.sync += counters.cycles.eq(counters.cycles + 1)
+        for counter, event in ((counters.frames, m.submodules.ring.stored), (counters.errors, receiver.bad),
+                               (counters.stalls, self.frames.valid & ~self.frames.ready)):
+            with m.If(event):
+                m.d.sync += counter.eq(counter + 1)
+        with m.If(opening):
+            m.d.sync += self.faulty.eq(0)
+        with m.Elif(receiver.bad):
+            m.d.sync += self.faulty.eq(1)

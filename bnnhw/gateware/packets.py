@@ -1,0 +1,236 @@
+"""Packets of the board's link: receiving requests and sending replies, with their CRC.
+
+The CRC runs one bit per cycle: a byte takes at least 40 cycles on the line, and a serial CRC costs a fifth of a
+parallel one.
+"""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+from amaranth.lib.wiring import In, Out
+
+from ..protocol import CRC_BYTES, REPLY, REQUEST
+from .slip import PacketByte, ReceivedByte
+
+__all__ = ["RequestHeader", "ReplyHeader", "RequestReceiver", "ReplySender"]
+
+#: First bytes of a request, in the order of the line.
+RequestHeader = data.StructLayout({"kind": 8, "session": 16, "tag": 8, "argument": 16})
+#: First bytes of a reply.
+ReplyHeader = data.StructLayout({"kind": 8, "session": 16, "tag": 8, "expected": 16, "done": 8, "detail": 8})
+
+CRC_WIDTH = 8 * CRC_BYTES
+assert RequestHeader.size == 8 * REQUEST.size and ReplyHeader.size == 8 * REPLY.size
+
+
+class SerialCrc(wiring.Component):
+    """CRC-32 (ISO-HDLC, the one of zlib) of bytes, 8 cycles each.
+
+    Members
+    -------
+    start : :py:`In(1)`
+        Forget what came before. Not while ``busy``.
+    add : :py:`In(1)`
+        Add ``byte``. Not while ``busy``.
+    byte : :py:`In(8)`
+    busy : :py:`Out(1)`
+        High for the 8 cycles after ``add``.
+    crc : :py:`Out(32)`
+        CRC of the bytes since ``start``, valid unless ``busy``.
+    match : :py:`Out(1)`
+        The bytes since ``start`` end in their own CRC, least significant byte first.
+    """
+    start: In(1)
+    add: In(1)
+    byte: In(8)
+    busy: Out(1)
+    crc: Out(CRC_WIDTH)
+    match: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=1).create()
+        bits = Signal(9)        # bits to come, the next one first; above them a 1 that marks their end
+        m.d.comb += [
+            self.busy.eq(bits[1:].any()),
+            crc.start.eq(self.start),
+            crc.data.eq(bits[0]),
+            crc.valid.eq(self.busy),
+            self.crc.eq(crc.crc),
+            self.match.eq(crc.match_detected),
+        ]
+        m.d.sync += bits.eq(Mux(self.add, Cat(self.byte, C(1, 1)), bits >> 1))
+
+        return m
+
+
+class RequestReceiver(wiring.Component):
+    """Takes requests apart: header to a register, payload to a memory, CRC checked.
+
+    Nothing but the memory bank that ``write`` goes to changes before the CRC is known to be right. One byte per 9
+    cycles; ``good`` or ``bad`` comes in the cycle after a packet's end was taken.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(ReceivedByte))`
+        Bytes of packets and their ends.
+    header : :py:`Out(RequestHeader)`
+        Header of the last packet, valid while ``good``.
+    length : :py:`Out(8)`
+        Bytes of its payload, likewise.
+    good, bad : :py:`Out(1)`
+        High for one cycle after a packet: it is whole and its CRC is right, or not.
+    write : :py:`Out(1)`
+        A payload byte ``data`` for place ``address``. The four bytes of the CRC follow the payload.
+    """
+    i: In(stream.Signature(ReceivedByte))
+    header: Out(RequestHeader)
+    length: Out(8)
+    good: Out(1)
+    bad: Out(1)
+    write: Out(1)
+    address: Out(8)
+    data: Out(8)
+
+    def crc_right(self, crc):
+        """Whether the packet ends in the CRC of what came before. The noise tests show what happens without."""
+        return crc.match
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.crc = crc = SerialCrc()
+        to_come = Signal(range(REQUEST.size + 1), init=REQUEST.size)    # header bytes
+        count = Signal(9)                                               # bytes behind the header
+        overflow = Signal()
+        header = Signal(RequestHeader.size)
+        whole = Signal()
+        taken = Signal()
+
+        m.d.comb += [
+            self.i.ready.eq(~crc.busy),
+            taken.eq(self.i.valid & ~crc.busy),
+            crc.byte.eq(self.i.p.data),
+            crc.add.eq(taken & ~self.i.p.end),
+            crc.start.eq(taken & self.i.p.end),
+            self.header.eq(header),
+            self.address.eq(count),
+            self.data.eq(self.i.p.data),
+            self.write.eq(crc.add & (to_come == 0) & ~count[8]),
+            # At least the four bytes of the CRC; 256 are right, one byte more sets overflow.
+            whole.eq(count[2:].any() & ~overflow & ~self.i.p.bad & self.crc_right(crc)),
+        ]
+        m.d.sync += [
+            self.good.eq(crc.start & whole),
+            self.bad.eq(crc.start & ~whole),
+            self.length.eq(count - CRC_BYTES),
+        ]
+        with m.If(crc.start):
+            m.d.sync += [to_come.eq(REQUEST.size), count.eq(0), overflow.eq(0)]
+        with m.Elif(crc.add):
+            with m.If(to_come != 0):
+                m.d.sync += [to_come.eq(to_come - 1), header.eq(Cat(header[8:], self.i.p.data))]
+            with m.Elif(count[8]):
+                m.d.sync += overflow.eq(1)
+            with m.Else():
+                m.d.sync += count.eq(count + 1)
+
+        return m
+
+
+class ReplySender(wiring.Component):
+    """Sends a reply: header, payload, CRC.
+
+    ``header`` is read byte by byte as it goes out, so a reply tells the state at its tag or a later one and needs no
+    copy of it. Its ``kind`` and ``detail``, and ``length``, must hold while ``busy``.
+
+    Parameters
+    ----------
+    longest : int
+        Bytes of the longest payload.
+
+    Members
+    -------
+    start : :py:`In(1)`
+        Send a reply. Ignored while ``busy``.
+    header : :py:`In(ReplyHeader)`
+    length : :py:`In(range(longest + 1))`
+        Bytes of its payload.
+    address : :py:`Out(range(longest + 1))`
+        Payload byte that is wanted.
+    data : :py:`In(8)`
+        That byte, at most 8 cycles later.
+    next : :py:`Out(1)`
+        High for one cycle when a payload byte is taken.
+    cut : :py:`In(1)`
+        Break the reply off: its end follows without CRC, so that the host drops it.
+    busy : :py:`Out(1)`
+    o : :py:`Out(stream.Signature(PacketByte))`
+    """
+    def __init__(self, longest):
+        self.longest = longest
+        super().__init__({
+            "start": In(1), "header": In(ReplyHeader), "length": In(range(longest + 1)),
+            "address": Out(range(longest + 1)), "data": In(8), "next": Out(1), "cut": In(1), "busy": Out(1),
+            "o": Out(stream.Signature(PacketByte)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.crc = crc = SerialCrc()
+        place = Signal(range(max(self.longest + 1, REPLY.size)))
+        room = Signal()         # the byte register takes a byte
+        byte = Signal(8)
+        body = Signal()         # a byte of header or payload goes to the register
+
+        m.d.comb += [
+            self.address.eq(place),
+            room.eq((~self.o.valid | self.o.ready) & ~crc.busy),
+            crc.byte.eq(byte),
+            crc.add.eq(body),
+        ]
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.FSM() as fsm:
+            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE") | crc.busy)
+            with m.State("IDLE"):
+                m.d.comb += crc.start.eq(~crc.busy)
+                m.d.sync += place.eq(0)
+                with m.If(self.start & ~crc.busy):
+                    m.next = "HEADER"
+            with m.State("HEADER"):
+                m.d.comb += [byte.eq(self.header.as_value().word_select(place[:3], 8)), body.eq(room)]
+                with m.If(room):
+                    m.d.sync += place.eq(place + 1)
+                    with m.If(place == REPLY.size - 1):
+                        m.d.sync += place.eq(0)
+                        m.next = "PAYLOAD"
+                with m.If(self.cut):
+                    m.next = "END"
+            with m.State("PAYLOAD"):
+                m.d.comb += [byte.eq(self.data), body.eq(room & (place != self.length)), self.next.eq(body)]
+                with m.If(room):
+                    m.d.sync += place.eq(place + 1)
+                    with m.If(place == self.length):
+                        m.d.sync += place.eq(0)
+                        m.next = "CRC"
+                with m.If(self.cut):
+                    m.next = "END"
+            with m.State("CRC"):
+                m.d.comb += byte.eq(crc.crc.word_select(place[:2], 8))
+                with m.If(room):
+                    m.d.sync += place.eq(place + 1)
+                    with m.If(place == CRC_BYTES - 1):
+                        m.next = "END"
+                with m.If(self.cut):
+                    m.next = "END"
+            with m.State("END"):
+                with m.If(room):
+                    m.d.sync += [self.o.valid.eq(1), self.o.p.end.eq(1)]
+                    m.next = "IDLE"
+        with m.If(room & (body | fsm.ongoing("CRC"))):
+            m.d.sync += [self.o.valid.eq(1), self.o.p.end.eq(0), self.o.p.data.eq(byte)]
+
+        return m

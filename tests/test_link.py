@@ -1,0 +1,458 @@
+# amaranth: UnusedElaboratable=no
+import random
+from types import SimpleNamespace
+
+import pytest
+from amaranth import *
+from amaranth.sim import Simulator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bnnhw import protocol
+from bnnhw.gateware import link as link_module
+from bnnhw.gateware.chunks import BeatPacker
+from bnnhw.gateware.link import Link, identity_of
+from bnnhw.gateware.packets import RequestReceiver
+from bnnhw.gateware.results import ResultRing, slots_of
+from bnnhw.protocol import Counters, Fault, Identity, Kind
+
+from . import streams
+
+NETWORK = bytes(range(0xB0, 0xD0)) # has 0xC0
+BYTE_CYCLES = 12                   # between bytes of the line; a serial line has at least 40
+
+
+def make(frame_bytes=12, lanes=4, result_beats=3, bytes_per_beat=2):
+    return Link(identity_of(NETWORK, clock_hz=12_345_678, frame_bytes=frame_bytes, lanes=lanes, result_beats=result_beats,
+                            bytes_per_beat=bytes_per_beat, scores=result_beats - 1))
+
+
+def result_of(frame, identity):
+    """Beats that the network of these tests gives for a frame, its bytes."""
+    scores = [sum(frame) * (k + 1) % 2 ** (8 * identity.bytes_per_beat) for k in range(identity.scores)]
+    return [*scores, sum(frame) % 10]
+
+
+def record_of(frame, identity):
+    """The result as the link sends it."""
+    beats = b"".join(beat.to_bytes(identity.bytes_per_beat, "little") for beat in result_of(frame, identity))
+    return beats + bytes([len(frame) != identity.frame_bytes])
+
+
+class Rig:
+    """A link with a network behind it and the test as its host.
+
+    ``host`` is a coroutine function; it gets the rig and awaits :meth:`send`, :meth:`reply`, :meth:`ask`, :meth:`wait`.
+    """
+    def __init__(self, dut, host, *, p_ready=1.0, hold=False):
+        self.dut, self.identity = dut, dut.identity
+        self.p_ready, self.hold = p_ready, hold
+        self.replies = []
+        self.splitter = protocol.Splitter(protocol.Reply)
+        self.resets = 0
+        self.frames = []
+
+        async def bench(ctx):
+            self.ctx = ctx
+            ctx.set(dut.o.ready, 0)
+            await self.wait(20)
+            await host(self)
+        sim = Simulator(dut)
+        sim.add_clock(1e-6)
+        sim.add_testbench(self._line, background=True)
+        sim.add_testbench(self._network, background=True)
+        sim.add_testbench(bench)
+        sim.run()
+
+    async def _line(self, ctx):
+        """Takes a byte of the replies every few cycles."""
+        dut, wait = self.dut, 0
+        while True:
+            ctx.set(dut.o.ready, wait == 0)
+            *_, valid, byte = await ctx.tick().sample(dut.o.valid, dut.o.payload)
+            if wait == 0 and valid:
+                self.replies += self.splitter.feed(bytes([byte]))
+                wait = BYTE_CYCLES
+            wait = max(0, wait - 1)
+
+    async def _network(self, ctx):
+        """Takes frames and gives results, one at a time."""
+        dut, rng = self.dut, random.Random("network")
+        lanes, frame, beats, was_reset = self.identity.lanes, bytearray(), [], False
+        while True:
+            ready = not self.hold and not beats and rng.random() < self.p_ready
+            ctx.set(dut.frames.ready, ready)
+            if beats:
+                error = len(self.frames[-1]) != self.identity.frame_bytes
+                ctx.set(dut.results.payload, {"data": beats[0], "last": len(beats) == 1, "error": error})
+            ctx.set(dut.results.valid, bool(beats))
+            *_, aresetn, valid, word, taken = await ctx.tick().sample(
+                dut.aresetn, dut.frames.valid, dut.frames.payload, dut.results.ready)
+            if not aresetn:
+                frame.clear()
+                beats.clear()
+                self.resets += not was_reset
+            was_reset = not aresetn
+            if aresetn and beats and taken:
+                beats.pop(0)
+            if aresetn and ready and valid:
+                frame += word.data.to_bytes(lanes, "little")
+                if word.last:
+                    self.frames.append(bytes(frame))
+                    beats = result_of(frame, self.identity)
+                    frame.clear()
+
+    async def wait(self, cycles):
+        await self.ctx.tick().repeat(cycles)
+
+    async def send(self, data, lost=()):
+        """Put bytes on the line; those whose places are in ``lost`` are reported lost."""
+        for place, byte in enumerate(data):
+            self.ctx.set(self.dut.lost, place in lost)
+            self.ctx.set(self.dut.i.valid, place not in lost)
+            self.ctx.set(self.dut.i.payload, byte)
+            *_, ready = await self.ctx.tick().sample(self.dut.i.ready)
+            assert ready, "a byte of the line came while the link was not ready"
+            self.ctx.set(self.dut.i.valid, 0)
+            self.ctx.set(self.dut.lost, 0)
+            await self.wait(BYTE_CYCLES - 1)
+
+    async def reply(self, max_cycles=3000):
+        """The next reply."""
+        for _ in range(max_cycles):
+            if self.replies:
+                return self.replies.pop(0)
+            await self.ctx.tick()
+        raise AssertionError(f"no reply in {max_cycles} cycles")
+
+    async def ask(self, kind, session=0, tag=0, argument=0, payload=b""):
+        """Send a request and return the reply."""
+        await self.send(protocol.request(kind, session, tag, argument, payload))
+        reply = await self.reply()
+        assert reply.tag == tag
+        return reply
+
+    async def silence(self):
+        """No reply comes."""
+        await self.wait(1000)
+        assert not self.replies
+
+    async def open(self, session):
+        reply = await self.ask(Kind.OPEN, session)
+        assert reply == (Kind.OPENED, session, 0, 0, 0, 0, b"")
+        return SimpleNamespace(session=session, expected=0, rig=self)
+
+    async def frame(self, at, data, chunk=252, last=True):
+        """Send a frame in chunks, each acknowledged."""
+        for start in range(0, len(data), chunk):
+            part = data[start:start + chunk]
+            ends = last and start + len(part) == len(data)
+            reply = await self.ask(Kind.DATA_LAST if ends else Kind.DATA, at.session, start % 256, at.expected, part)
+            at.expected = (at.expected + len(part)) % 2 ** 16
+            assert reply[:4] == (Kind.STATUS, at.session, start % 256, at.expected)
+
+
+def frames_of(count, size=12, seed=0):
+    rng = random.Random(seed)
+    return [rng.randbytes(size) for _ in range(count)]
+
+
+def test_identify():
+    async def host(rig):
+        for tag in 0xC0, 0xDB, 3:
+            reply = await rig.ask(Kind.IDENTIFY, 0x1234, tag)
+            assert reply[:6] == (Kind.IDENTITY, 0, tag, 0, 0, 0)
+            assert Identity.unpack(reply.payload) == rig.identity
+    Rig(make(), host)
+
+
+def shape():
+    return st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.integers(1, 3)).map(
+        lambda s: {"lanes": s[0], "frame_bytes": s[0] * s[1], "result_beats": s[2], "bytes_per_beat": s[3]})
+
+
+@settings(max_examples=10, deadline=None)
+@given(shape=shape(), chunk=st.integers(1, 9), p_ready=st.sampled_from([1.0, 0.3]), seed=st.integers(0, 99))
+def test_frames(shape, chunk, p_ready, seed):
+    """Whole frames, in chunks of any size, through networks of any shape; results one by one and in a row."""
+    frames = frames_of(4, shape["frame_bytes"], seed)
+
+    async def host(rig):
+        at = await rig.open(0xDBC0)
+        for frame in frames:
+            await rig.frame(at, frame, chunk)
+        await rig.wait(100)
+        records = [record_of(frame, rig.identity) for frame in frames]
+        for k in range(2):
+            reply = await rig.ask(Kind.READ, at.session, 9, k | 1 << 8)
+            assert reply == (Kind.RESULT, at.session, 9, at.expected, 4, k, records[k])
+        await rig.send(protocol.request(Kind.READ, at.session, 10, 1 | 3 << 8))
+        assert [(await rig.reply())[-2:] for _ in range(3)] == [(k, records[k]) for k in (1, 2, 3)]
+        reply = await rig.ask(Kind.READ, at.session, 11, 4 | 1 << 8)
+        assert reply == (Kind.STATUS, at.session, 11, at.expected, 4, 0, b"")
+        assert rig.frames == frames
+    Rig(make(**shape), host, p_ready=p_ready)
+
+
+def test_short_and_long_frames():
+    """Each packet of bytes gives one result with its flag, whatever its length; a partial beat is filled with zeros."""
+    parts = [b"\x01" * 12, b"\x02" * 5, b"\x03" * 16, b"\x04", b"\x05" * 12]
+
+    async def host(rig):
+        at = await rig.open(1)
+        for k, part in enumerate(parts):
+            await rig.frame(at, part)
+            await rig.wait(60)
+            reply = await rig.ask(Kind.READ, 1, 0, k | 1 << 8)
+            padded = part + bytes(-len(part) % 4)
+            assert reply.payload == record_of(padded, rig.identity)
+            assert reply.payload[-1] == (len(part) != 12)
+    Rig(make(), host)
+
+
+def test_every_request_may_come_again():
+    frames = frames_of(3)
+
+    async def host(rig):
+        for tag in range(3):
+            assert (await rig.ask(Kind.OPEN, 7, tag))[:6] == (Kind.OPENED, 7, tag, 0, 0, 0)
+        assert rig.resets == 2, "at the start and at the first OPEN"
+        for k, frame in enumerate(frames):
+            for tag in range(3):
+                reply = await rig.ask(Kind.DATA_LAST, 7, tag, 12 * k, frame)
+                assert reply[:4] == (Kind.STATUS, 7, tag, 12 * k + 12)
+        assert (await rig.ask(Kind.OPEN, 7))[:4] == (Kind.OPENED, 7, 0, 36)
+        for k in 0, 0, 1, 1, 2, 2:
+            reply = await rig.ask(Kind.READ, 7, 0, k | 1 << 8)
+            assert reply[4:] == (3, k, record_of(frames[k], rig.identity))
+        assert (await rig.ask(Kind.READ, 7, 0, 1 << 8))[4:] == (3, 0, b""), "freed by READ 2"
+        assert rig.frames == frames
+    Rig(make(), host)
+
+
+def test_order():
+    """A chunk that is not the expected one changes nothing, be it older, newer or of another session."""
+    first, second = frames_of(2)
+
+    async def host(rig):
+        assert (await rig.ask(Kind.DATA, 5, 1, 0, first))[:6] == (Kind.ERROR, 0, 1, 0, 0, Fault.NO_SESSION)
+        assert (await rig.ask(Kind.DATA, 0, 1, 0, first))[:6] == (Kind.ERROR, 0, 1, 0, 0, Fault.NO_SESSION)
+        at = await rig.open(5)
+        for wrong in 1, 12, 256, 0x8000, 0xFFFF:
+            assert (await rig.ask(Kind.DATA_LAST, 5, 2, wrong, first))[:5] == (Kind.STATUS, 5, 2, 0, 0)
+        for other in 4, 0x0105, 0:
+            assert (await rig.ask(Kind.DATA_LAST, other, 3, 0, first))[:6] == (Kind.ERROR, 5, 3, 0, 0, Fault.NO_SESSION)
+            assert (await rig.ask(Kind.READ, other, 3, 1 << 8))[:6] == (Kind.ERROR, 5, 3, 0, 0, Fault.NO_SESSION)
+        await rig.frame(at, second)
+        await rig.wait(50)
+        assert rig.frames == [second]
+        assert (await rig.ask(0x55, 5, 6))[:6] == (Kind.ERROR, 5, 6, 12, 1, Fault.UNKNOWN_KIND)
+        assert (await rig.ask(Kind.DATA_LAST, 5, 7, 12, b""))[:5] == (Kind.STATUS, 5, 7, 12, 1), "empty: not taken"
+    Rig(make(), host)
+
+
+def test_new_session_in_the_middle():
+    """OPEN forgets half a frame, results, and the reply that is being sent; the first frame after it is exact."""
+    old, new = frames_of(2)
+
+    async def host(rig):
+        at = await rig.open(5)
+        await rig.frame(at, old)
+        await rig.frame(at, old[:7], last=False)
+        await rig.send(protocol.request(Kind.IDENTIFY, 5, 9))
+        await rig.send(protocol.request(Kind.OPEN, 6, 10))
+        assert (await rig.reply()) == (Kind.OPENED, 6, 10, 0, 0, 0, b""), "the identity was broken off"
+        assert rig.splitter.bad == 1
+        await rig.frame(SimpleNamespace(session=6, expected=0), new)
+        await rig.wait(50)
+        assert (await rig.ask(Kind.READ, 6, 0, 1 << 8))[4:] == (1, 0, record_of(new, rig.identity))
+        assert rig.frames == [old, new]
+        assert (await rig.ask(Kind.OPEN, 0))[:2] == (Kind.OPENED, 0), "0 closes"
+        assert (await rig.ask(Kind.DATA, 6, 0, 12, new)).detail == Fault.NO_SESSION
+    Rig(make(), host)
+
+
+def test_ring_is_full():
+    """With nobody reading, results wait, then frames wait, then chunks are refused; nothing is lost."""
+    async def host(rig):
+        slots, at = rig.identity.slots, await rig.open(3)
+        sent, refused = frames_of(slots + 20), 0
+        for frame in sent:
+            reply = await rig.ask(Kind.DATA_LAST, 3, 0, at.expected, frame)
+            if reply.expected == at.expected:
+                refused += 1
+                break
+            at.expected = reply.expected
+        accepted = at.expected // 12
+        assert refused == 1 and reply.detail == 1 and reply.done == slots and slots < accepted < slots + 6
+        for k in range(accepted):
+            reply = await rig.ask(Kind.READ, 3, 0, k | 1 << 8)
+            assert reply[-2:] == (k, record_of(sent[k], rig.identity))
+            await rig.wait(30)
+        await rig.frame(at, sent[accepted])
+        await rig.wait(60)
+        assert (await rig.ask(Kind.READ, 3, 0, accepted | 1 << 8)).payload == record_of(sent[accepted], rig.identity)
+        assert rig.frames == sent[:accepted + 1]
+        assert (await rig.ask(Kind.DATA_LAST, 3, 0, 0, bytes(12))).detail == 0
+    Rig(make(result_beats=10, bytes_per_beat=3), host)
+
+
+def test_indices_wrap():
+    """More than 256 results; READ frees those before the one it names."""
+    async def host(rig):
+        at = await rig.open(0xFFFF)
+        for k in range(272):
+            await rig.send(protocol.request(Kind.DATA_LAST, 0xFFFF, 0, 2 * k, bytes([k % 256, 1])))
+            if k % 16 == 15:
+                rig.replies.clear()
+                await rig.wait(300)
+                rig.replies.clear()
+                reply = await rig.ask(Kind.READ, at.session, 7, k % 256 | 1 << 8)
+                assert reply == (Kind.RESULT, at.session, 7, 2 * k + 2, (k + 1) % 256, k % 256,
+                                 bytes([(k % 256 + 1) % 10, 0]))
+    Rig(make(frame_bytes=2, lanes=2, result_beats=1, bytes_per_beat=1), host)
+
+
+def test_read_of_what_is_not_there():
+    async def host(rig):
+        await rig.open(3)
+        for index in 0, 1, 17, 100, 200, 255:
+            for count in 0, 1, 255:
+                assert (await rig.ask(Kind.READ, 3, 1, index | count << 8)) == (Kind.STATUS, 3, 1, 0, 0, 0, b"")
+    Rig(make(), host)
+
+
+def test_damage_is_dropped():
+    """Each byte of a packet altered, missing, doubled or lost by the line: no reply, one error counted, nothing done."""
+    good = protocol.request(Kind.DATA_LAST, 3, 0x55, 0, frames_of(1)[0])
+
+    async def host(rig):
+        at, errors = await rig.open(3), 0
+        for place in range(1, len(good) - 1):
+            altered = bytearray(good)
+            altered[place] ^= 0x11
+            for line, lost in ((altered, ()), (good[:place] + good[place + 1:], ()),
+                               (good[:place] + good[place:place + 1] + good[place:], ()), (good, (place,))):
+                await rig.send(line, lost)
+                errors += 1
+        counted = Counters.unpack((await rig.ask(Kind.COUNTERS, 0, 9)).payload)
+        assert counted.errors == errors and counted.frames == 0 and not rig.replies
+        assert rig.ctx.get(rig.dut.faulty)
+        await rig.frame(at, frames_of(1)[0])
+        await rig.wait(50)
+        assert rig.frames == frames_of(1)
+    Rig(make(), host)
+
+
+def test_damage_without_the_check(monkeypatch):
+    """The test above would fail without the CRC: the altered payload then reaches the network."""
+    monkeypatch.setattr(RequestReceiver, "crc_right", lambda self, crc: Const(1))
+    line = bytearray(protocol.request(Kind.DATA_LAST, 3, 0x55, 0, bytes(12)))
+    line[10] ^= 0x10
+
+    async def host(rig):
+        await rig.open(3)
+        await rig.send(line)
+        await rig.wait(100)
+        assert rig.frames == [bytes(3) + b"\x10" + bytes(8)]
+    Rig(make(), host)
+
+
+@pytest.mark.parametrize("size, taken", [(252, True), (253, False), (256, False), (257, False), (300, False)])
+def test_longest_chunk(size, taken):
+    """252 bytes fit; a longer chunk is an error even if its CRC is right."""
+    payload = random.Random(size).randbytes(size)
+
+    async def host(rig):
+        at = await rig.open(3)
+        await rig.send(protocol.request(Kind.DATA_LAST, 3, 0, 0, payload))
+        if taken:
+            assert (await rig.reply()).expected == size
+        else:
+            await rig.silence()
+            assert Counters.unpack((await rig.ask(Kind.COUNTERS)).payload).errors == 1
+        await rig.frame(SimpleNamespace(session=3, expected=size * taken), b"\x01" * 252)
+        await rig.wait(600)
+        assert rig.frames == [payload] * taken + [b"\x01" * 252]
+        assert at.session == 3
+    Rig(make(frame_bytes=252), host)
+
+
+def test_too_short():
+    """Packets shorter than a header and its CRC are errors; nothing between two ENDs is not even that."""
+    async def host(rig):
+        for size in range(1, 10):
+            await rig.send(protocol.frame(bytes([Kind.IDENTIFY] * size))[:size + 1] + b"\xC0")
+        await rig.send(b"\xC0" * 5)
+        await rig.send(protocol.frame(bytes([Kind.IDENTIFY] * 5)))
+        counted = Counters.unpack((await rig.ask(Kind.COUNTERS)).payload)
+        assert counted.errors == 10 and not rig.replies
+    Rig(make(), host)
+
+
+def test_counters():
+    """Cycles and stalls are exact: read twice, they differ by the cycles between the two requests' ends."""
+    async def host(rig):
+        at = await rig.open(3)
+        first = Counters.unpack((await rig.ask(Kind.COUNTERS, 0, 1)).payload)
+        await rig.wait(700)
+        rig.hold = True
+        await rig.frame(at, frames_of(1)[0])
+        rig.hold = False
+        await rig.wait(100)
+        second = Counters.unpack((await rig.ask(Kind.COUNTERS, 0, 2)).payload)
+        assert second.frames - first.frames == 1 and second.errors == 0
+        third = Counters.unpack((await rig.ask(Kind.COUNTERS, 0, 2)).payload)
+        assert third.stalls == second.stalls > first.stalls == 0
+        reply_cycles = third.cycles - second.cycles
+        line = len(protocol.request(Kind.COUNTERS, 0, 2)) * BYTE_CYCLES
+        assert line < reply_cycles < line + 40 * BYTE_CYCLES
+    Rig(make(), host)
+
+
+def test_replies_wait():
+    """Requests that end while a reply is sent: statuses become one, and of the others the last is answered."""
+    async def host(rig):
+        at = await rig.open(3)
+        await rig.send(protocol.request(Kind.IDENTIFY, 3, 1))
+        for k, frame in enumerate(frames_of(2)):
+            await rig.send(protocol.request(Kind.DATA_LAST, 3, 2 + k, 12 * k, frame))
+        await rig.send(protocol.request(Kind.COUNTERS, 3, 5))
+        assert (await rig.reply()).kind == Kind.IDENTITY
+        reply = await rig.reply()
+        assert (reply.kind, reply.tag, reply.expected) == (Kind.COUNTED, 5, 24)
+        await rig.silence()
+        assert at.session == 3
+    Rig(make(), host)
+
+
+@settings(max_examples=30, deadline=None)
+@given(lanes=st.integers(1, 6), sizes=st.lists(st.integers(1, 15), min_size=1, max_size=5),
+       stalls=st.sampled_from(streams.STALLS))
+def test_beat_packer(lanes, sizes, stalls):
+    frames = [random.Random(size).randbytes(size) for size in sizes]
+    inputs = [{"data": byte, "last": k == len(frame) - 1} for frame in frames for k, byte in enumerate(frame)]
+    expected = []
+    for frame in frames:
+        padded = frame + bytes(-len(frame) % lanes)
+        expected += [(int.from_bytes(padded[k:k + lanes], "little"), k + lanes == len(padded))
+                     for k in range(0, len(padded), lanes)]
+    taken, cycles = streams.run(BeatPacker(lanes), inputs, count=len(expected), p_valid=stalls[0], p_ready=stalls[1])
+    assert [(beat.data, beat.last) for beat in taken] == expected
+    if stalls == (1.0, 1.0):
+        assert cycles == (lanes + 1) * len(expected), "one byte per cycle, one cycle per beat"
+
+
+@pytest.mark.parametrize("beats, width, slots", [(1, 1, 64), (11, 1, 32), (11, 2, 16), (15, 1, 32), (16, 1, 16), (100, 2, 16)])
+def test_slots(beats, width, slots):
+    assert slots_of(beats * width + 1) == ResultRing(beats, width).slots == slots
+
+
+def test_wrong_parameters():
+    with pytest.raises(TypeError, match=r"^lanes must be a positive integer, not 0$"):
+        BeatPacker(0)
+    with pytest.raises(TypeError, match=r"^bytes_per_beat must be a positive integer, not 0$"):
+        ResultRing(1, 0)
+    identity = identity_of(NETWORK, clock_hz=1, frame_bytes=4, lanes=1, result_beats=1, bytes_per_beat=1, scores=0)
+    with pytest.raises(ValueError, match=r"^the identity must say 64 slots and chunks of 252 bytes, not 16 and 252$"):
+        link_module.Link(Identity(**{**identity.__dict__, "slots": 16}))
