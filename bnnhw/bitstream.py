@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from . import devices, implement, netlist
+from . import devices, implement
 from .accelerator import TOP
 from .boards.base import TOP as BOARD_TOP
 from .gateware.link import identity_of
@@ -62,6 +62,7 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, narrator):
                                   log=folder / "yosys.log")
     facts = {}
     if netlist_images:
+        from . import netlist
         narrator.say("simulating the netlist")
         x, labels = images_for(plan.network, netlist_images)
         result = netlist.run(plan, cells.read_text(), x, device, say=narrator.say, progress=narrator.progress)
@@ -70,7 +71,7 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, narrator):
     for seed in range(1, SEEDS + 1):
         narrator.say(f"placing and routing for {device.name}, seed {seed}")
         figures = implement.route(mapped, device, package=board.package, constraints=pins, clock_hz=plan.clock_hz,
-                                  clock=board.clock_net, output=routed, seed=seed, log=folder / "nextpnr.log", counts=counts)
+                                  output=routed, seed=seed, log=folder / "nextpnr.log", counts=counts)
         best = max(best, figures.fmax_hz)
         if best >= plan.clock_hz:
             break

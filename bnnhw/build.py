@@ -11,18 +11,13 @@ from rich.console import Console
 from . import artifact, boards, deliver, devices, folding, models, planfile, report, testbench, verify
 from .accelerator import verilog
 from .bitstream import make_bitstream
-from .errors import UserError
+from .errors import UsageError
 from .lower import lower
 
-__all__ = ["BuildError", "Narrator", "add_arguments", "run", "build"]
+__all__ = ["Narrator", "add_arguments", "run", "build"]
 
 DEFAULT_FPS = 100_000
 DEFAULT_CLOCK_HZ = 24_000_000
-TESTBENCH_FRAMES = 8        # frames that the plain testbench plays
-
-
-class BuildError(UserError, ValueError):
-    """Arguments of a build that contradict each other."""
 
 
 def add_arguments(parser):
@@ -45,20 +40,20 @@ def add_arguments(parser):
 
 
 def _check(args):
-    """What the command line alone shows wrong, as (option, message)."""
+    """Refuse what the command line alone shows wrong."""
     if args.bitstream and not args.board:
-        raise BuildError("--bitstream needs --board, which says the pins")
+        raise UsageError("--bitstream needs --board, which says the pins")
     if args.verify_netlist and not args.bitstream:
-        raise BuildError("--verify-netlist needs --bitstream, which makes the netlist")
+        raise UsageError("--verify-netlist needs --bitstream, which makes the netlist")
     if args.plan and (args.fps or args.clock or args.scores):
-        raise BuildError("--plan says the folding, the clock and the result: --fps, --clock and --scores cannot change them")
+        raise UsageError("--plan says the folding, the clock and the result: --fps, --clock and --scores cannot change them")
     for name in ("verify", "verify_netlist"):
         if getattr(args, name) < 0:
-            raise BuildError(f"--{name.replace('_', '-')} must not be negative, not {getattr(args, name)}")
+            raise UsageError(f"--{name.replace('_', '-')} must not be negative, not {getattr(args, name)}")
     for name in ("fps", "clock"):
         value = getattr(args, name)
         if value is not None and not 0 < value < 1e12:
-            raise BuildError(f"--{name} must be positive, not {value:g}")
+            raise UsageError(f"--{name} must be positive, not {value:g}")
 
 
 def _plan(args, network, board):
@@ -135,7 +130,7 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
                                 board=board)
         files = {f"{name}.v": text, "plan.toml": planfile.dumps(plan), f"{name}_template.v": deliver.template(plan),
                  f"{name}.core": deliver.core_file(name, plan.network.digest)}
-        files |= testbench.files(plan, name, verify.images_for(plan.network, TESTBENCH_FRAMES)[0])
+        files |= testbench.files(plan, name)
         for file, content in files.items():
             (stage / file).write_text(content)
         if images:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from . import __version__
-from .errors import UserError
+from .errors import UsageError, UserError
 
 __all__ = ["VERBS", "main", "main_of"]
 
@@ -34,7 +34,11 @@ def _execute(verb, argv, prog):
         raise UserError(f"{verb} needs {error.name}: pip install 'bnnhw[{EXTRAS[error.name]}]'") from None
     parser = argparse.ArgumentParser(prog=prog, description=summary[0].upper() + summary[1:] + ".")
     module.add_arguments(parser)
-    return module.run(parser.parse_args(argv)) or 0
+    args = parser.parse_args(argv)
+    try:
+        return module.run(args) or 0
+    except UsageError as error:
+        parser.error(str(error))
 
 
 def _guarded(verb, argv, prog):

@@ -36,7 +36,7 @@ class Implementation:
     luts_limit, ffs_limit, brams_limit : int
         How many the device has.
     fmax_hz : float
-        Of the named clock, after routing.
+        Of the slowest clock, after routing.
     clock_hz : float
         The clock that was asked for.
     seed : int
@@ -97,7 +97,7 @@ def _quoted(path):
     return '"' + str(path).replace('"', '\\"') + '"'
 
 
-def route(netlist, device, *, package, constraints, clock_hz, clock=None, output, seed=1, log=None, counts=None):
+def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, log=None, counts=None):
     """Run nextpnr and read its figures back.
 
     Parameters
@@ -108,8 +108,6 @@ def route(netlist, device, *, package, constraints, clock_hz, clock=None, output
         Pins (.pcf or .lpf); None places the pins freely, for figures of a design without a board.
     clock_hz : float
         The clock to reach.
-    clock : str, optional
-        Part of the name of the clock net that counts; default is the slowest.
     output : path
         Routed design (.asc or .config).
     counts : dict, optional
@@ -144,12 +142,12 @@ def route(netlist, device, *, package, constraints, clock_hz, clock=None, output
     finally:
         Path(report).unlink(missing_ok=True)
     luts, brams = (figures["utilization"][cell] for cell in CELLS[device.family])
-    clocks = {net: entry["achieved"] * 1e6 for net, entry in figures["fmax"].items() if clock is None or clock in net}
-    if not clocks:
-        raise ImplementError(f"nextpnr timed no clock{f' named {clock!r}' if clock else ''}; it timed {list(figures['fmax'])}")
+    if not figures["fmax"]:
+        raise ImplementError("nextpnr found no clock to time")
+    slowest = min(entry["achieved"] for entry in figures["fmax"].values()) * 1e6
     ffs = sum(count for cell, count in (counts or {}).items() if FLIPFLOPS[device.family].match(cell))
     return Implementation(device.name, luts["used"], luts["available"], ffs, device.ffs, brams["used"],
-                          brams["available"], min(clocks.values()), clock_hz, seed)
+                          brams["available"], slowest, clock_hz, seed)
 
 
 def _within(path, folder):

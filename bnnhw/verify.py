@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from . import compare, datasets, models, simulate
+from . import compare, datasets, models
 from .accelerator import taps
 from .errors import UserError
+from .simulator import Simulator, encode
 
 __all__ = ["VerifyError", "images_for", "in_verilog", "summary"]
 
@@ -86,8 +87,8 @@ def in_verilog(plan, text, count, *, say=lambda text: None, progress=None):
     MismatchError, VerifyError, SimulationError
     """
     x, labels = images_for(plan.network, count)
-    simulator = simulate.Simulator.of_plan(plan, text, taps=taps(plan), say=say)
-    result = simulator.run(simulate.encode(plan.network, x), taps=True, progress=progress)
+    simulator = Simulator.of_plan(plan, text, taps=taps(plan), say=say)
+    result = simulator.run(encode(plan.network, x), taps=True, progress=progress)
     facts = summary(plan.network, x, labels, result, "Verilog")
     wrong = [f"{what} is {got} cycles, the plan says {want}" for what, got, want in (
         ("interval", result.interval, plan.cycles_per_inference if count > 2 * plan.schedule[2] + 2 else result.interval),

@@ -34,8 +34,6 @@ class Board:
         Of the serial line.
     top : callable (board, identity, clock_hz) -> Component
         The whole design: pins, PLL, and the part that is simulated, too (:class:`bnnhw.gateware.board.BoardTop`).
-    clock_net : str
-        Part of the name of the clock's net after synthesis.
     constraints : callable (board) -> str
         The text of the file that says the pins.
     programmers : tuple of (tool, arguments)
@@ -49,7 +47,6 @@ class Board:
     clock_hz: int
     baud: int
     top: object
-    clock_net: str
     constraints: object
     programmers: tuple
 

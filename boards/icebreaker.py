@@ -34,7 +34,6 @@ ICEBREAKER = Board(
     clock_hz=30_000_000,
     baud=1_000_000,
     top=Ice40Top,
-    clock_net="pll_clock",
     constraints=_constraints,
     programmers=(("openFPGALoader", ("-b", "ice40_generic")), ("iceprog", ())),
 )
