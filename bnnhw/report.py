@@ -55,7 +55,7 @@ def table(report):
     line("interval", f"{report['cycles_per_inference']:,} cycles per image, latency {report['latency_cycles']:,} cycles")
     line("core rate", f"{report['core_fps']:,.0f} images/s at {report['clock_hz'] / 1e6:g} MHz")
     if report["link_fps"] is not None:
-        line("link rate", f"{report['link_fps']:,.0f} images/s over {report['board']['link']}")
+        line("link rate", f"{int(report['link_fps']):,} images/s over {report['board']['link']}")
     if verified := report["verified"]:
         right = f", {verified['right']} of them classified right" if verified["right"] is not None else ""
         line("verified", f"{verified['images']:,} images in {verified['level']}, "
