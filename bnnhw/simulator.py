@@ -126,17 +126,20 @@ class Simulator:
         Names of the streams between stages, from the input on: what a hang is reported of.
     options : sequence of str
         More options for Verilator.
+    optimize : str
+        The C++ compiler's, as of :func:`bnnhw.verilated.compile`.
     say : callable (str)
         Told when a long compilation starts.
     """
     def __init__(self, verilog, *, top=TOP, lanes, frame_bytes, result_beats, bytes_per_beat, taps=(), streams=(),
-                 options=(), say=lambda text: None):
+                 options=(), optimize=verilated.FAST, say=lambda text: None):
         if frame_bytes % lanes:
             raise ValueError(f"lanes must divide the frame's {frame_bytes} bytes, not be {lanes}")
         if not 1 <= bytes_per_beat <= 8:
             raise ValueError(f"bytes_per_beat must be 1 to 8, not {bytes_per_beat}")
         self.verilog = verilog.read_text() if isinstance(verilog, Path) else verilog
-        self.top, self.options, self.say, self.tapped = top, tuple(options), say, tuple(taps)
+        self.top, self.options, self.optimize = top, tuple(options), optimize
+        self.say, self.tapped = say, tuple(taps)
         self.streams = ("s_axis", *streams, "m_axis")
         self.lanes, self.frame_bytes = lanes, frame_bytes
         self.result_beats, self.bytes_per_beat = result_beats, bytes_per_beat
@@ -155,7 +158,7 @@ class Simulator:
             visible = "".join(f'public_flat_rd -module "{self.top}.{CORE}" -var "*__{part}"\n'
                               for part in ("payload", "valid", "ready"))
         return verilated.compile(self.verilog, HARNESS, top=self.top, options=self.options, settings=visible,
-                                 trace=trace, say=self.say)
+                                 optimize=self.optimize, trace=trace, say=self.say)
 
     def run(self, frames, *, p_valid=1.0, p_ready=1.0, seed=0, patience=PATIENCE, trace=None, taps=False, progress=None):
         """Send frames and collect the results.
