@@ -108,16 +108,31 @@ def test_seeds_differ(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["-o", "net.bnn", "--threads", "0"], "--threads must be at least 1, not 0"),
-    (["-o", "net.bnn", "--epochs", "0"], "small.toml: key 'epochs': input should be greater than or equal to 1, not 0"),
+    (["-o", "net.bnn", "--seed", "4294967296"], "small.toml: key 'seed': input should be less than 4294967296, not 4294967296"),
     (["-o", "."], ".: is a folder, not a .bnn file to write"),
     (["-o", "net.bnn", "--resume"], "net.bnn.train/checkpoint.safetensors: there is no checkpoint to resume from"),
     (["-o", "small.toml/net.bnn"], "small.toml/net.bnn.train: Not a directory"),
+    (["-o", "/proc/net.bnn"], "/proc/net.bnn.train: No such file or directory"),
 ])
 def test_wrong_arguments(tiny, tmp_path, capsys, arguments, message):
     assert train(*arguments) == 1
     assert capsys.readouterr().err == f"error: {message}\n"
-    assert not (tmp_path / "net.bnn").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--threads", "0"], "--threads must be at least 1, not 0"),
+    (["--epochs", "0"], "--epochs must be at least 1, not 0"),
+    (["--seed", "-1"], "--seed must be at least 0, not -1"),
+    (["--epochs", "x"], "argument --epochs: invalid int value: 'x'"),
+])
+def test_wrong_usage(tiny, tmp_path, capsys, arguments, message):
+    try:
+        status = train("-o", "net.bnn", *arguments)
+    except SystemExit as exit:
+        status = exit.code
+    assert status == 2 and message in capsys.readouterr().err
+    assert not (tmp_path / "net.bnn.train").exists()
 
 
 def test_earlier_run_is_not_overwritten(tiny, capsys):

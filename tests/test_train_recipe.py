@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("torch")
@@ -47,3 +49,9 @@ def test_not_toml(tmp_path):
     (tmp_path / "r.toml").write_text("epochs: 5")
     with pytest.raises(RecipeError, match="r.toml: not TOML: "):
         recipe.load(tmp_path / "r.toml")
+
+
+def test_docs_explain_every_key():
+    text = (Path(__file__).parent.parent / "docs/training.md").read_text()
+    assert [key for key in recipe.Recipe.model_fields if f"`{key}`" not in text] == []
+    assert [name for name in recipe.names() if f"`{name}`" not in text] == []

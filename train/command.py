@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .. import artifact, datasets
-from ..errors import UserError
+from ..errors import UsageError, UserError
 from ..files import atomic_write
 from . import checkpoint, models, recipe
 from .curves import curves
@@ -29,14 +29,12 @@ def add_arguments(parser):
 
 
 class TrainError(UserError, ValueError):
-    """Arguments of a training that cannot be."""
+    """A file or folder of a training that is in the way or damaged."""
 
 
 def _settle(threads):
     """Let the same command give the same bits."""
     if threads is not None:
-        if threads < 1:
-            raise TrainError(f"--threads must be at least 1, not {threads}")
         torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False     # a debugging aid that costs a third of the time
@@ -85,6 +83,9 @@ def _train(trainer, test, folder, metrics, console):
 
 
 def run(args):
+    for option, least in (("threads", 1), ("epochs", 1), ("seed", 0)):
+        if (value := getattr(args, option)) is not None and value < least:
+            raise UsageError(f"--{option} must be at least {least}, not {value}")
     console = Console()
     chosen = recipe.load(args.recipe, epochs=args.epochs, seed=args.seed)
     _settle(args.threads)
@@ -92,7 +93,6 @@ def run(args):
     if output.is_dir():
         raise TrainError(f"{output}: is a folder, not a .bnn file to write")
     folder = output.with_name(output.name + ".train")
-    folder.mkdir(parents=True, exist_ok=True)
     saved = folder / "checkpoint.safetensors"
     if saved.exists() and not args.resume:
         raise TrainError(f"{saved}: there is a checkpoint of an earlier run: --resume goes on from it, or delete {folder}")

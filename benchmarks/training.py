@@ -1,0 +1,53 @@
+"""What the shipped recipes reach on MNIST's 10,000 test images, and what it costs.
+
+    python benchmarks/training.py [RECIPE ...] [--threads N] [--folder DIR]
+
+Runs ``python -m bnnhw.train RECIPE`` for each (without names: TFC, SFC, LFC). A training that lies in the folder already,
+whole or in part, is gone on with, so that the table can be interrupted. Each row's network is exact: export compared it
+with the trained model on all test images.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from table import publish, versions
+
+from bnnhw import artifact, datasets, reference
+
+RECIPES = ("mnist-tfc", "mnist-sfc", "mnist-lfc")
+
+
+def train(recipe, folder, threads):
+    """Train, or go on training, and give the row."""
+    output = folder / f"{recipe}.bnn"
+    side = folder / f"{recipe}.bnn.train"
+    command = [sys.executable, "-m", "bnnhw.train", recipe, "-o", output, "--threads", str(threads)]
+    subprocess.run(command + ["--resume"] * (side / "checkpoint.safetensors").exists(), check=True)
+    found, test = artifact.load(output), datasets.load("mnist", "test")
+    right, total = reference.accuracy(found.network, test.images, test.labels)
+    facts = found.provenance
+    assert (right, total) == (facts["test_right"], facts["test_images"])
+    metrics = [json.loads(line) for line in (side / "metrics.jsonl").read_text().splitlines()]
+    weights = sum(op.weights.size for op in found.network.operations.values() if op.kind == "Dense")
+    return {"recipe": recipe, "weights_bits": weights, "epochs": len(metrics), "seed": facts["recipe"]["seed"],
+            "test_accuracy_percent": round(100 * right / total, 2), "score_ties_images": facts["test_ties"],
+            "float32_ties_sums": len(facts["float32_ties"]), "threads": threads,
+            "processor_s": round(sum(row["processor_seconds"] for row in metrics)),
+            "network": found.network.digest[:12]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipes", nargs="*", default=RECIPES, metavar="RECIPE")
+    parser.add_argument("--threads", type=int, default=1, help="processor threads (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, default=Path("build/training"), help="where they go (default: %(default)s)")
+    args = parser.parse_args()
+    rows = [train(recipe, args.folder, args.threads) for recipe in args.recipes]
+    publish("training", rows, versions(packages=("torch",)))
+
+
+if __name__ == "__main__":
+    main()
