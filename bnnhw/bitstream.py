@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from . import devices, implement
+from . import devices, implement, netlist
 from .accelerator import TOP
 from .boards.base import TOP as BOARD_TOP
 from .gateware.link import identity_of
@@ -62,7 +62,6 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, narrator):
                                   log=folder / "yosys.log")
     facts = {}
     if netlist_images:
-        from . import netlist
         narrator.say("simulating the netlist")
         x, labels = images_for(plan.network, netlist_images)
         result = netlist.run(plan, cells.read_text(), x, device, say=narrator.say, progress=narrator.progress)

@@ -1,0 +1,82 @@
+"""LUTs per lane (PE x SIMD) of a folded layer: our popcount beside a tree of ``+`` in the same unit.
+
+    python benchmarks/mvtu.py
+
+The layer is 784 -> 64 (64 -> 64 for the smallest folding) with random weights in block RAM and thresholds, whole: input
+buffer, XNOR, popcount, accumulators, control, output slice. Area is nextpnr's packed cells (ICESTORM_LC, TRELLIS_COMB), with
+the synthesis of ``bnnhw build``. Both styles have the same registers.
+"""
+
+import re
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from amaranth import *
+from amaranth.back import verilog
+from popcount import EMPTY_LCS, naive
+from table import publish, versions
+
+from bnnhw import devices, implement, tools
+from bnnhw.gateware import mvtu
+from bnnhw.gateware.dense import FoldedDense
+
+LAYERS = ((784, 16, 16), (784, 8, 28), (784, 32, 14), (64, 4, 8))      # n_in, PE, SIMD
+DEVICES = {"up5k": ("ICESTORM_LC", ["--up5k", "--package", "sg48"], EMPTY_LCS), "ecp5-25f": ("TRELLIS_COMB", ["--25k"], 0)}
+
+
+class NaiveDigits:
+    """Match bits with the interface of :class:`bnnhw.gateware.popcount.Digits`."""
+    def __init__(self, bits):
+        self.bits = bits
+
+    def registered(self, m, en, domain="sync"):
+        register = Signal(len(self.bits), reset_less=True)
+        with m.If(en):
+            m.d[domain] += register.eq(self.bits)
+        return NaiveDigits(register)
+
+
+def naive_digits(m, x, w, *, name):
+    agree = Signal(len(x), name=f"{name}_agree")
+    m.d.comb += agree.eq(~(x ^ w))
+    return NaiveDigits(agree)
+
+
+def layer(n_in, pe, simd, style):
+    rng = np.random.default_rng(0)
+    weights = rng.choice([-1, 1], (64, n_in))
+    thresholds = rng.integers(n_in // 2 - 8, n_in // 2 + 8, 64).tolist()
+    dut = FoldedDense(weights, thresholds, pe=pe, simd=simd, memory="bram", depth=2 * n_in // simd)
+    if style == "ours":
+        return verilog.convert(dut, name="top", emit_src=False)
+    with (mock.patch.object(mvtu, "xnor_digits", naive_digits),
+          mock.patch.object(mvtu, "count", lambda m, digits, *, name: naive(digits.bits))):
+        return verilog.convert(dut, name="top", emit_src=False)
+
+
+def cells(folder, name):
+    device = devices.find(name)
+    cell, arguments, empty = DEVICES[name]
+    implement.synthesize([folder / "top.v"], "top", device, netlist=folder / "top.json")
+    output = tools.find(f"nextpnr-{device.family}").run([*arguments, "--json", "top.json", "--pack-only"], cwd=folder).stdout
+    return int(re.search(cell + r":\s*(\d+)/", output)[1]) - empty
+
+
+def main():
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name in DEVICES:
+            for n_in, pe, simd in LAYERS:
+                for style in ("naive", "ours"):
+                    (folder / "top.v").write_text(layer(n_in, pe, simd, style))
+                    found = cells(folder, name)
+                    rows.append({"device": name, "n_in": n_in, "n_out": 64, "pe": pe, "simd": simd, "popcount": style,
+                                 "cells": found, "cells_per_lane": found / (pe * simd)})
+    publish("mvtu", rows, versions("yosys", "nextpnr-ice40", "nextpnr-ecp5"))
+
+
+if __name__ == "__main__":
+    main()
