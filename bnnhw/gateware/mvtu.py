@@ -9,6 +9,7 @@ from .streams import RegisterSlice
 
 __all__ = ["Mvtu", "SumMvtu"]
 
+FOLDS_IN_MULTIPLEXER = 4    # a LUT4 has inputs for the accumulator, "first" and two bits of the fold
 LATENCY = 4     # cycles from the last word of a vector taken to its result offered: digits, count, accumulator, slice
 
 
@@ -66,18 +67,22 @@ class _Folds(wiring.Component):
                 digits_now["last"].eq(last),
             ]
 
-        # Second: the number of agreements, and where the accumulators of a new fold start. The table of the starts is
-        # read here, not in front of the adder, so that it does not set the clock.
+        # Second: the number of agreements, and where the accumulators of a new fold start. A small table of starts fits
+        # into the multiplexer in front of the adder; a larger one is read here, so that it does not set the clock.
         counts, starts = [], []
         with m.If(en & digits_now["valid"] & digits_now["last"]):
             m.d.sync += fold.eq(Mux(fold == self.folds - 1, 0, fold + 1))
+        counts_fold = Signal.like(fold)
+        with m.If(en):
+            m.d.sync += counts_fold.eq(fold)
         for k in range(self.pe):
-            start = initial(fold, k)
-            if not isinstance(start, Const):
-                register = Signal(start.shape(), name=f"start{k}", reset_less=True)
+            if self.folds <= FOLDS_IN_MULTIPLEXER:
+                start = initial(counts_fold, k)
+            else:
+                table = initial(fold, k)
+                start = Signal(table.shape(), name=f"start{k}", reset_less=True)
                 with m.If(en):
-                    m.d.sync += register.eq(start)
-                start = register
+                    m.d.sync += start.eq(table)
             starts.append(start)
             value = count(m, digits[k], name=f"pe{k}")
             register = Signal(len(value), name=f"count{k}", reset_less=True)
