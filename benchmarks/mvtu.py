@@ -4,10 +4,11 @@
 
 The layer is 784 -> 64 (64 -> 64 for the smallest folding) with random weights in block RAM and thresholds, whole: input
 buffer, XNOR, popcount, accumulators, control, output slice. Area is nextpnr's packed cells (ICESTORM_LC, TRELLIS_COMB), with
-the synthesis of ``bnnhw build``. Both styles have the same registers.
+the synthesis of ``bnnhw build``. Both styles have the same registers. Fmax is routed on the UP5K, median of three seeds.
 """
 
 import re
+import statistics
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -24,6 +25,8 @@ from bnnhw.gateware.dense import FoldedDense
 
 LAYERS = ((784, 16, 16), (784, 8, 28), (784, 32, 14), (64, 4, 8))      # n_in, PE, SIMD
 DEVICES = {"up5k": ("ICESTORM_LC", ["--up5k", "--package", "sg48"], EMPTY_LCS), "ecp5-25f": ("TRELLIS_COMB", ["--25k"], 0)}
+ROUTED = ("up5k",)
+GOAL_HZ = 60e6
 
 
 class NaiveDigits:
@@ -64,6 +67,16 @@ def cells(folder, name):
     return int(re.search(cell + r":\s*(\d+)/", output)[1]) - empty
 
 
+def fmax(folder, name):
+    """Median routed Fmax in MHz of the design that :func:`cells` has left in ``folder``."""
+    if name not in ROUTED:
+        return None
+    device = devices.find(name)
+    return round(statistics.median(implement.route(
+        folder / "top.json", device, package=device.packages[0], constraints=None, clock_hz=GOAL_HZ, seed=seed,
+        output=folder / "top.asc").fmax_hz for seed in (1, 2, 3)) / 1e6, 1)
+
+
 def main():
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -74,7 +87,8 @@ def main():
                     (folder / "top.v").write_text(layer(n_in, pe, simd, style))
                     found = cells(folder, name)
                     rows.append({"device": name, "n_in": n_in, "n_out": 64, "pe": pe, "simd": simd, "popcount": style,
-                                 "cells": found, "cells_per_lane": found / (pe * simd)})
+                                 "cells": found, "cells_per_lane": found / (pe * simd),
+                                 "fmax_mhz": fmax(folder, name)})
     publish("mvtu", rows, versions("yosys", "nextpnr-ice40", "nextpnr-ecp5"))
 
 

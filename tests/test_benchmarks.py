@@ -1,0 +1,35 @@
+"""Committed figures: every result file is well formed, and the README says what they say."""
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=[path.stem for path in RESULTS])
+def test_result_file(path):
+    found = json.loads(path.read_text())
+    assert set(found) == {"command", "versions", "rows"}
+    assert found["command"].startswith("python benchmarks/") and found["rows"]
+    assert (ROOT / found["command"].split()[1]).exists()
+    assert all(row.keys() == found["rows"][0].keys() for row in found["rows"])
+    assert all(not isinstance(value, (dict, list)) for row in found["rows"] for value in row.values())
+
+
+def test_readme_says_what_the_results_say():
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
+    readme = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(readme)
+    text = (ROOT / "README.md").read_text()
+    assert text.split(readme.BEGIN)[1].split(readme.END)[0].strip() == readme.results().strip()
+
+
+def test_every_page_that_is_linked_exists():
+    import re
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links {target}"
