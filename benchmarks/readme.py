@@ -30,8 +30,8 @@ def results():
     """The Markdown between the markers."""
     text = []
     rows, command = _rows("training")
-    text += ["**Networks**, all weights and hidden activations one bit, official 10,000 test images; trained model, golden model and Verilog "
-             f"agree in every integer (`{command}`):\n\n",
+    text += ["**Networks**, all weights and hidden activations one bit, official 10,000 test images; trained model and golden "
+             f"model agree in every decision and hidden sign (`{command}`):\n\n",
              _table(["recipe", "weights", "test accuracy", "epochs", "processor time"],
                     [[r["recipe"], f"{r['weights_bits']:,}", f"{r['test_accuracy_percent']:.2f} %", r["epochs"],
                       f"{r['processor_s'] / 60:.0f} min"] for r in rows])]
@@ -44,7 +44,7 @@ def results():
                       r["cycles_per_image"], f"{r['core_images_per_s']:,} ({r['core_images_per_s_at_fmax']:,})",
                       r["link_images_per_s"], f"{r['latency_us']} us"] for r in rows if r["fits"] == "yes"])]
     refused = [r for r in rows if r["fits"] != "yes"]
-    text += ["".join(f"\n`{r['network']}` does not fit the {r['board']}, and the build says so: `{r['fits']}`\n" for r in refused)]
+    text += [f"\n`{r['network']}` does not fit the {r['board']}, and the build says so: `{r['fits']}`\n" for r in refused]
     rows, command = _rows("speed")
     text += [f"\n**Speed of the tools** on two cores (`{command}`):\n\n",
              _table(["what", "seconds", "images/s", "peak memory"],
@@ -52,8 +52,8 @@ def results():
                       f"{r['peak_memory_mb']} MB" if r["peak_memory_mb"] else ""] for r in rows])]
     rows, command = _rows("mvtu")
     pairs = [(a, b) for a, b in zip(rows[::2], rows[1::2], strict=True)]
-    text += ["\n**Cells per lane** (PE x SIMD) of a whole folded layer: input buffer, XNOR, popcount, accumulators, thresholds, control; beside "
-             f"the same layer with a tree of `+` (`{command}`):\n\n",
+    text += ["\n**Cells per lane** (PE x SIMD) of a whole folded layer: input buffer, XNOR, popcount, accumulators, thresholds, "
+             f"control; beside the same layer with a tree of `+` (`{command}`):\n\n",
              _table(["device", "layer", "PE x SIMD", "ours", "tree of +", "routed Fmax, ours", "tree of +"],
                     [[b["device"], f"{b['n_in']}x{b['n_out']}", f"{b['pe']}x{b['simd']}", f"{b['cells_per_lane']:.2f}",
                       f"{a['cells_per_lane']:.2f}", *(f"{r['fmax_mhz']:.1f} MHz" if r["fmax_mhz"] else "" for r in (b, a))]

@@ -35,7 +35,7 @@ def _umask():
 
 
 def cache_dir(*parts):
-    """Folder ``parts`` below ``$BNNHW_CACHE`` or, without it, ``$XDG_CACHE_HOME/bnnhw`` or ``~/.cache/bnnhw``; made if missing."""
+    """Folder ``parts`` below ``$BNNHW_CACHE``, else ``$XDG_CACHE_HOME/bnnhw``, else ``~/.cache/bnnhw``; made if missing."""
     base = os.environ.get("BNNHW_CACHE")
     if not base:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bnnhw"

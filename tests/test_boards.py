@@ -10,7 +10,8 @@ from bnnhw.gateware.link import identity_of
 
 
 def identity(clock_hz):
-    return identity_of(bytes(range(32)), clock_hz=clock_hz, frame_bytes=784, lanes=4, result_beats=11, bytes_per_beat=1, scores=10)
+    return identity_of(bytes(range(32)), clock_hz=clock_hz, frame_bytes=784, lanes=4, result_beats=11, bytes_per_beat=1,
+                       scores=10)
 
 
 @pytest.mark.parametrize("name", boards.names())

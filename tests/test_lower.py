@@ -1,7 +1,7 @@
 """Lowering: each rewrite exact, everything else refused."""
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bnnhw import reference

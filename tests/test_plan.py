@@ -54,8 +54,8 @@ def test_impossible_rates():
 
 
 def test_block_rams():
-    assert [DEVICES["up5k"].block_rams(*size) for size in ((16, 256), (16, 257), (1, 1), (8, 512), (9, 512), (2, 2048), (256, 196))] == [
-        1, 2, 1, 1, 2, 1, 16]
+    sizes = ((16, 256), (16, 257), (1, 1), (8, 512), (9, 512), (2, 2048), (256, 196))
+    assert [DEVICES["up5k"].block_rams(*size) for size in sizes] == [1, 2, 1, 1, 2, 1, 16]
 
 
 def test_weights_that_do_not_fit():
