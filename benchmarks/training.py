@@ -33,7 +33,8 @@ def train(recipe, folder, threads):
     metrics = [json.loads(line) for line in (side / "metrics.jsonl").read_text().splitlines()]
     weights = sum(op.weights.size for op in found.network.operations.values() if op.kind == "Dense")
     return {"recipe": recipe, "weights_bits": weights, "epochs": len(metrics), "seed": facts["recipe"]["seed"],
-            "test_accuracy_percent": round(100 * right / total, 2), "score_ties_images": facts["test_ties"],
+            "test_right_images": right, "test_accuracy_percent": round(100 * right / total, 2),
+            "score_ties_images": facts["test_ties"],
             "float32_ties_sums": len(facts["float32_ties"]), "threads": threads,
             "processor_s": round(sum(row["processor_seconds"] for row in metrics)),
             "network": found.network.digest[:12]}
