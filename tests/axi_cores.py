@@ -53,14 +53,16 @@ class SumCore(wiring.Component):
             m.d.sync += [sums[k].eq(Mux(end, 0, sums[k] + self.i.p[k])) for k in range(self.lanes)]
 
         beat = Signal(range(self.lanes + 1))
+        last = Signal()
         m.d.comb += [
+            last.eq(beat == self.lanes),
             self.o.valid.eq(out.o.valid),
-            self.o.p.last.eq(beat == self.lanes),
-            self.o.p.data.eq(Mux(self.o.p.last, out.o.p.rest, out.o.p.sums[beat])),
-            out.o.ready.eq(self.o.p.last & self.o.ready),
+            self.o.p.last.eq(last),
+            self.o.p.data.eq(Mux(last, out.o.p.rest, out.o.p.sums[beat])),
+            out.o.ready.eq(last & self.o.ready),
         ]
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += beat.eq(Mux(self.o.p.last, 0, beat + 1))
+            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
 
         return m
 
