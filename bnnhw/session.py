@@ -146,7 +146,7 @@ class Session:
 
     def _data(self, now):
         """The next chunk, where there is one and the window has room."""
-        if (self._frame == min(len(self._order), self._next + self.identity.slots) or now < self._paused
+        if (self._frame == min(len(self._order), self._freed + self.identity.slots) or now < self._paused
                 or sum(sent.kind in DATA_KINDS for sent in self._on_the_way) >= self._window):
             return b""
         start, end = self._offset, self._starts[self._frame + 1]

@@ -143,7 +143,8 @@ class ReplySender(wiring.Component):
     """Sends a reply: header, payload, CRC.
 
     ``header`` is read byte by byte as it goes out, so a reply tells the state at its tag or a later one and needs no
-    copy of it. Its ``kind`` and ``detail``, and ``length``, must hold while ``busy``.
+    copy of it; only ``expected`` has two bytes that may change, and both are those of one cycle. Its ``kind``, ``session``
+    and ``detail``, and ``length``, must hold while ``busy``.
 
     Parameters
     ----------
@@ -184,8 +185,13 @@ class ReplySender(wiring.Component):
         room = Signal()         # the byte register takes a byte
         byte = Signal(8)
         body = Signal()         # a byte of header or payload goes to the register
+        header = Signal(ReplyHeader)
+        high = Signal(8)        # of `expected`, as it was when its low byte went out
+        low_place = Const(ReplyHeader["expected"].offset // 8, 3)
 
         m.d.comb += [
+            header.eq(self.header),
+            header.expected[8:].eq(high),
             self.address.eq(place),
             room.eq((~self.o.valid | self.o.ready) & ~crc.busy),
             crc.byte.eq(byte),
@@ -201,7 +207,9 @@ class ReplySender(wiring.Component):
                 with m.If(self.start & ~crc.busy):
                     m.next = "HEADER"
             with m.State("HEADER"):
-                m.d.comb += [byte.eq(self.header.as_value().word_select(place[:3], 8)), body.eq(room)]
+                m.d.comb += [byte.eq(header.as_value().word_select(place[:3], 8)), body.eq(room)]
+                with m.If(room & (place == low_place)):
+                    m.d.sync += high.eq(self.header.expected[8:])
                 with m.If(room):
                     m.d.sync += place.eq(place + 1)
                     with m.If(place == REPLY.size - 1):
