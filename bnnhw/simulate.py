@@ -119,7 +119,8 @@ def run(args):
             bar.start_task(task)
             bar.update(task, completed=done)
         found = check(plan, verilog, x, p_valid=args.stalls[0], p_ready=args.stalls[1], seed=args.seed,
-                      trace=args.trace, say=console.print, progress=progress)
+                      trace=args.trace, progress=progress,
+                      say=lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True))
     result = found.result
     console.print(f"{len(x):,} images in {result.cycles:,} cycles and {result.seconds:.1f} s "
                   f"({result.cycles / result.seconds:,.0f} cycles/s, {len(x) / result.seconds:,.0f} images/s)", highlight=False)
