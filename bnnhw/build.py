@@ -13,11 +13,10 @@ from .accelerator import verilog
 from .bitstream import make_bitstream
 from .errors import UsageError
 from .lower import lower
+from .target import DEFAULT_CLOCK_HZ, DEFAULT_FPS
 
 __all__ = ["Narrator", "add_arguments", "run", "build"]
 
-DEFAULT_FPS = 100_000
-DEFAULT_CLOCK_HZ = 24_000_000
 
 
 def add_arguments(parser):

@@ -1,24 +1,19 @@
 """Runs images through an accelerator's Verilog and compares every integer with the golden model: ``bnnhw simulate``."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from . import accelerator, artifact, folding, models, planfile, verify
+from . import accelerator, models, target, verify
 from .compare import Mismatch, MismatchError, compare
 from .errors import UserError
-from .lower import lower
 from .simulator import HangError, ProtocolError, Result, SimulationError, Simulator, encode
 
 __all__ = ["Check", "HangError", "Mismatch", "MismatchError", "ProtocolError", "Result", "SimulateError",
            "SimulationError", "Simulator", "add_arguments", "check", "compare", "encode", "run"]
 
-DEFAULT_FPS = 100_000       # folding of a model that was not built: that of a plain `bnnhw build`
-DEFAULT_CLOCK_HZ = 24_000_000
 PATIENCE_INTERVALS = 4      # so many planned intervals and latencies without any transfer are a hang
 SHOWN = 10                  # mismatches that are printed
 
@@ -81,35 +76,13 @@ def add_arguments(parser):
     parser.add_argument("--trace", metavar="FILE", help="write waveforms (VCD); best with few images")
 
 
-def _built(folder, model):
-    """(plan, Verilog's path) of a build folder."""
-    try:
-        name = json.loads((folder / "report.json").read_text())["model"]["name"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise SimulateError(f"{folder}: it is not a folder that `bnnhw build` wrote: report.json is missing or damaged") from None
-    found = models.load(model or name)
-    path = folder / "plan.toml"
-    return planfile.loads(path.read_text(), found.network, lower, where=str(path)), folder / f"{name}.v"
-
-
-def _target(args):
-    """(plan, Verilog) of what the command line names."""
-    if Path(args.target).is_dir():
-        return _built(Path(args.target), args.model)
-    if args.model:
-        raise SimulateError("--model belongs to a build folder")
-    network = artifact.load(models.path(args.target)).network
-    plan = folding.fold(network, lower(network, scores=True), clock_hz=DEFAULT_CLOCK_HZ, fps=DEFAULT_FPS)
-    return plan, accelerator.verilog(plan)
-
-
 def run(args):
     if args.images < 1:
         raise SimulateError(f"--images must be at least 1, not {args.images}")
     if not all(0 < chance <= 1 for chance in args.stalls):
         raise SimulateError(f"--stalls must be above 0 and at most 1, not {args.stalls[0]:g} and {args.stalls[1]:g}")
     console = Console()
-    plan, verilog = _target(args)
+    _, plan, verilog = target.resolve(args.target, args.model)
     x, labels = verify.images_for(plan.network, args.images)
     with Progress(TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console,
                   disable=not console.is_terminal, transient=True) as bar:
