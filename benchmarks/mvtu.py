@@ -25,7 +25,7 @@ from bnnhw.gateware.dense import FoldedDense
 
 LAYERS = ((784, 16, 16), (784, 8, 28), (784, 32, 14), (64, 4, 8))      # n_in, PE, SIMD
 DEVICES = {"up5k": ("ICESTORM_LC", ["--up5k", "--package", "sg48"], EMPTY_LCS), "ecp5-25f": ("TRELLIS_COMB", ["--25k"], 0)}
-ROUTED = ("up5k",)
+ROUTED = {"up5k": 39}      # pins of the package
 GOAL_HZ = 60e6
 
 
@@ -67,9 +67,9 @@ def cells(folder, name):
     return int(re.search(cell + r":\s*(\d+)/", output)[1]) - empty
 
 
-def fmax(folder, name):
-    """Median routed Fmax in MHz of the design that :func:`cells` has left in ``folder``."""
-    if name not in ROUTED:
+def fmax(folder, name, pins):
+    """Median routed Fmax in MHz of the design that :func:`cells` has left in ``folder``; None where it has too many pins."""
+    if name not in ROUTED or pins > ROUTED[name]:
         return None
     device = devices.find(name)
     return round(statistics.median(implement.route(
@@ -88,7 +88,7 @@ def main():
                     found = cells(folder, name)
                     rows.append({"device": name, "n_in": n_in, "n_out": 64, "pe": pe, "simd": simd, "popcount": style,
                                  "cells": found, "cells_per_lane": found / (pe * simd),
-                                 "fmax_mhz": fmax(folder, name)})
+                                 "fmax_mhz": fmax(folder, name, pe + simd + 6)})
     publish("mvtu", rows, versions("yosys", "nextpnr-ice40", "nextpnr-ecp5"))
 
 

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import platform
+import re
 import sys
 from pathlib import Path
 
@@ -21,7 +22,8 @@ def versions(*programs, packages=()):
     """Versions of Python, the packages that every figure stands on, and the named ones."""
     found = {"python": platform.python_version()}
     found |= {name: importlib.metadata.version(name) for name in (*PACKAGES, *packages)}
-    found |= {name: tools.find(name).version for name in programs}
+    # Without the list of compilers that yosys adds.
+    found |= {name: re.sub(r", (Release|Debug|GNU|Clang)[^)]*", "", tools.find(name).version) for name in programs}
     return found
 
 

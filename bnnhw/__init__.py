@@ -16,13 +16,15 @@ The whole path from Python::
 """
 
 import importlib
-import pkgutil
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name):
     """Modules are imported when first asked for, so that ``import bnnhw`` costs nothing."""
-    if any(module.name == name for module in pkgutil.iter_modules(__path__)):
+    try:
         return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{name}":
+            raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None

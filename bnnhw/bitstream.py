@@ -1,5 +1,6 @@
 """From the accelerator's Verilog to a board's bitstream, every figure read back from the tools."""
 
+import re
 from pathlib import Path
 
 from . import devices, implement, netlist
@@ -19,6 +20,17 @@ def identity(plan):
                        frame_bytes=plan.frame_elements * plan.element_bytes, lanes=plan.input_lanes * plan.element_bytes,
                        result_beats=plan.result_beats, bytes_per_beat=plan.bytes_per_beat,
                        scores=plan.result_beats - 1 if plan.scores else 0)
+
+
+def _check_memories(plan, device, cells):
+    """Refuse a netlist in which a weight memory that was meant for block RAM landed in logic."""
+    for stage in plan.stages:
+        sizes = stage.resources(plan.options[stage.name])["bram_words"]
+        found = len(re.findall(rf"\\core\.{stage.name}\.source\.rom\.\d+\.\d+ +\(", cells))
+        wanted = sum(device.block_rams(*size) for size in sizes)
+        if found < wanted:
+            raise implement.ImplementError(f"layer {stage.name!r}: its weights were to take {wanted} block RAMs, but synthesis "
+                                           f"made {found}: they landed in logic")
 
 
 def make_bitstream(plan, source, folder, board, *, netlist_images=0, narrator):
@@ -51,7 +63,7 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, narrator):
         The netlist differs from the golden model.
     """
     device = devices.find(board.device)
-    stem = source.with_suffix("")
+    stem = str(source).removesuffix(".v")
     board_source, pins, mapped, cells, routed = (Path(f"{stem}{end}") for end in (
         "_board.v", "_board.pcf", ".json", "_netlist.v", ".asc"))
     narrator.say("writing the board's Verilog")
@@ -60,6 +72,7 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, narrator):
     narrator.say(f"synthesizing for {device.name}")
     counts = implement.synthesize([source, board_source], BOARD_TOP, device, netlist=mapped, part=TOP, part_verilog=cells,
                                   log=folder / "yosys.log")
+    _check_memories(plan, device, cells.read_text())
     facts = {}
     if netlist_images:
         narrator.say("simulating the netlist")
@@ -77,11 +90,6 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, narrator):
     else:
         raise implement.ImplementError(f"the clock is missed: {plan.clock_hz / 1e6:g} MHz are needed, {SEEDS} placements "
                                        f"reach at most {best / 1e6:.2f} MHz: ask for less with --clock")
-    memories = sum(device.block_rams(*size) for stage in plan.stages
-                   for size in stage.resources(plan.options[stage.name])["bram_words"])
-    if figures.brams < memories:
-        raise implement.ImplementError(f"the weights were to take {memories} block RAMs, but the design has {figures.brams}: "
-                                       "a weight memory landed in logic")
-    implement.pack(routed, stem.with_suffix(".bin"))
+    implement.pack(routed, Path(f"{stem}.bin"))
     mapped.unlink()
     return facts | {"device": figures.as_dict()}

@@ -1,5 +1,7 @@
 """From a network to Verilog, checked, and on to a bitstream: ``bnnhw build``."""
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -11,12 +13,21 @@ from rich.console import Console
 from . import artifact, boards, deliver, devices, folding, models, planfile, report, testbench, verify
 from .accelerator import verilog
 from .bitstream import make_bitstream
-from .errors import UsageError
+from .errors import UsageError, UserError
 from .lower import lower
 from .target import DEFAULT_CLOCK_HZ, DEFAULT_FPS
 
 __all__ = ["Narrator", "add_arguments", "run", "build"]
 
+
+
+# Files that only `--bitstream` writes.
+OF_A_BITSTREAM = ("{name}.bin", "{name}.asc", "{name}_board.v", "{name}_board.pcf", "{name}_netlist.v", "yosys.log",
+                  "nextpnr.log")
+
+
+class FolderError(UserError):
+    """A build folder that cannot be made."""
 
 
 def add_arguments(parser):
@@ -58,9 +69,19 @@ def _check(args):
 def _plan(args, network, board):
     if args.plan:
         path = Path(args.plan)
-        return planfile.loads(path.read_text(), network, lower, where=str(path))
-    clock_hz = args.clock or (board.clock_hz if board else DEFAULT_CLOCK_HZ)
-    return folding.fold(network, lower(network, scores=args.scores), clock_hz=int(clock_hz), fps=args.fps or DEFAULT_FPS)
+        plan = planfile.loads(path.read_bytes(), network, lower, where=str(path))
+        return dataclasses.replace(plan, clock_hz=_real_clock(plan.clock_hz, board))
+    clock_hz = _real_clock(args.clock or (board.clock_hz if board else DEFAULT_CLOCK_HZ), board)
+    return folding.fold(network, lower(network, scores=args.scores), clock_hz=clock_hz, fps=args.fps or DEFAULT_FPS)
+
+
+def _real_clock(hz, board):
+    """The clock in Hz that the board really makes; without a board any."""
+    if board is None:
+        return int(hz)
+    made = int(board.clock(board, hz))
+    board.divisor(made)
+    return made
 
 
 class Narrator:
@@ -82,7 +103,7 @@ class Narrator:
         if self.status:
             self.status.update(text)
         else:
-            self.console.print(text, highlight=False, soft_wrap=True)
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def progress(self, done, total):
         if self.status:
@@ -120,6 +141,9 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
     """
     narrator = narrator or Narrator()
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise FolderError(f"{folder}: it is a file, not a folder")
+    made = [parent for parent in folder.parents if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
@@ -138,10 +162,15 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
             facts |= make_bitstream(plan, stage / f"{name}.v", stage, board, netlist_images=netlist_images, narrator=narrator)
         (stage / "report.json").write_text(json.dumps(facts, indent=2) + "\n")
         folder.mkdir(exist_ok=True)
+        for name_of_old in OF_A_BITSTREAM:      # of an earlier build, and no longer true
+            (folder / name_of_old.format(name=name)).unlink(missing_ok=True)
         for file in stage.iterdir():
             file.replace(folder / file.name)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        for parent in made:
+            with contextlib.suppress(OSError):      # not empty: the build went well
+                parent.rmdir()
     return facts
 
 
@@ -163,7 +192,7 @@ def run(args):
     console.print(report.table(facts))
     if not args.verify:
         console.print("not verified: --verify N simulates it on N images", highlight=False)
-    console.print(f"written to {folder}", highlight=False, soft_wrap=True)
+    console.print(f"written to {folder}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 
 from . import __version__
 from .errors import UsageError, UserError
@@ -24,6 +25,12 @@ VERBS = {
 EXTRAS = {"torch": "train", "matplotlib": "train", "serial": "host"}
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+    def error(self, message):
+        self.exit(2, f"error: {message} (`{self.prog} --help` tells more)\n")
+
+
 def _execute(verb, argv, prog):
     name, summary = VERBS[verb]
     try:
@@ -32,7 +39,7 @@ def _execute(verb, argv, prog):
         if error.name not in EXTRAS:
             raise
         raise UserError(f"{verb} needs {error.name}: pip install 'bnnhw[{EXTRAS[error.name]}]'") from None
-    parser = argparse.ArgumentParser(prog=prog, description=summary[0].upper() + summary[1:] + ".")
+    parser = _Parser(prog=prog, description=summary[0].upper() + summary[1:] + ".")
     module.add_arguments(parser)
     args = parser.parse_args(argv)
     try:
@@ -43,6 +50,8 @@ def _execute(verb, argv, prog):
 
 def _guarded(verb, argv, prog):
     """Run a verb; a user's mistake becomes one line on standard error."""
+    # A component that was made before the mistake was found is no news.
+    warnings.filterwarnings("ignore", message=".* created but never used")
     try:
         return _execute(verb, argv, prog)
     except UserError as error:
@@ -61,7 +70,7 @@ def _guarded(verb, argv, prog):
 def main(argv=None):
     """Entry point of ``bnnhw``."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="bnnhw", description="From a trained binarized neural network to a bitstream, every step exact.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="verbs:\n" + "\n".join(f"  {verb:<10} {summary}" for verb, (_, summary) in VERBS.items())

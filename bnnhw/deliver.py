@@ -21,7 +21,7 @@ def template(plan):
     .s_axis_tvalid (pixels_valid),
     .s_axis_tready (pixels_ready),
     .s_axis_tlast  (pixels_last),        // on beat {beats} of a frame
-    .m_axis_tdata  (result),             // [{out - 1}:0]{', two''s complement' if plan.scores else ''}
+    .m_axis_tdata  (result),             // [{out - 1}:0]{', signed' if plan.scores else ''}
     .m_axis_tvalid (result_valid),
     .m_axis_tready (result_ready),
     .m_axis_tlast  (result_last),        // on the class
@@ -55,5 +55,5 @@ targets:
     filesets: [rtl, tb]
     toplevel: {TOP}_tb
     tools:
-      verilator: {{mode: binary, verilator_options: ["-Wno-WIDTH", "--timing"]}}
+      verilator: {{mode: binary, verilator_options: ["--timing", "-CFLAGS", "-std=c++20", "-Wno-lint", "-Wno-style"]}}
 """

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from .errors import UserError
+from .errors import UsageError
 
 __all__ = ["DEVICES", "Device", "DeviceError", "find"]
 
 
-class DeviceError(UserError, ValueError):
+class DeviceError(UsageError):
     """A device that bnnhw does not know."""
 
 

@@ -8,4 +8,4 @@ class UserError(Exception):
 
 
 class UsageError(UserError, ValueError):
-    """Arguments that contradict each other, as the command line alone shows: exit status 2, with the usage."""
+    """Arguments that contradict each other, as the command line alone shows: exit status 2."""

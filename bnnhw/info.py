@@ -38,7 +38,7 @@ def run(args):
         print(json.dumps(found, indent=2))
         return
     console = Console()
-    console.print(f"network {found['network']}", highlight=False)
+    console.print(f"network {found['network']}", highlight=False, markup=False)
     table = Table("operation", "kind", "of", "shape", "values", "weights", box=None, pad_edge=False)
     for op in found["operations"]:
         values = f"{op['lo']} to {op['hi']}" + (f" by {op['step']}" if op["step"] > 1 else "")
@@ -46,9 +46,11 @@ def run(args):
         table.add_row(op["name"], op["kind"], ", ".join(op["inputs"]), "x".join(map(str, op["shape"])) or "scalar", values, note)
     console.print(table)
     total = sum(op["weight_bits"] for op in found["operations"])
-    console.print(f"{total:,} weights of one bit; classes: {', '.join(found['classes']) or 'unnamed'}", highlight=False)
+    classes = ", ".join(found["classes"]) or "unnamed"
+    console.print(f"{total:,} weights of one bit; classes: {classes}", highlight=False, markup=False)
     for key, value in found["provenance"].items():
-        console.print(f"{key}: {value if isinstance(value, str) else json.dumps(value)}", highlight=False, soft_wrap=True)
+        text = value if isinstance(value, str) else json.dumps(value)
+        console.print(f"{key}: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class TensorType:
     def __post_init__(self):
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         for field in ("lo", "hi", "step"):
-            object.__setattr__(self, field, int(getattr(self, field)))
+            object.__setattr__(self, field, _integer(field, getattr(self, field)))
         if any(n < 1 for n in self.shape):
             raise NetworkError(f"shape must have positive sizes, not {self.shape}")
         if self.step < 1 or self.hi < self.lo or (self.hi - self.lo) % self.step:
@@ -80,15 +80,23 @@ class TensorType:
         return (self.lo, self.hi, self.step) == (-1, 1, 2)
 
 
+def _integer(what, value):
+    if isinstance(value, (float, np.floating)) and value != int(value):
+        raise NetworkError(f"{what} must be an integer, not {value}")
+    return int(value)
+
+
 def _integers(what, value, ndim):
     array = np.asarray(value)
     if array.ndim != ndim or array.size == 0:
         raise NetworkError(f"{what} must have {ndim} dimension{'s' * (ndim != 1)} and elements, not shape {array.shape}")
     if array.dtype.kind not in "iub" and not (array.dtype.kind == "f" and np.all(array == np.trunc(array))):
         raise NetworkError(f"{what} must be integers")
-    if np.any(np.abs(array.astype(np.float64)) > LIMIT):
+    if array.dtype.kind in "fu" and np.any(np.abs(array.astype(np.float64)) > LIMIT):
         raise NetworkError(f"{what} must stay within 2**53")
     array = array.astype(np.int64)
+    if np.any((array > LIMIT) | (array < -LIMIT)):
+        raise NetworkError(f"{what} must stay within 2**53")
     array.setflags(write=False)
     return array
 
@@ -106,6 +114,9 @@ class Operation:
     def __init__(self, name, *inputs):
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise NetworkError(f"operation name must be a letter followed by letters, digits and underscores, not {name!r}")
+        for source in inputs:
+            if not isinstance(source, str):
+                raise NetworkError(f"operation {name!r}: an input is the name of an operation, not {source!r}")
         self.name = name
         self.inputs = inputs
 
@@ -126,7 +137,10 @@ class Input(Operation):
 
     def __init__(self, name, type):
         super().__init__(name)
-        self.type = type if isinstance(type, TensorType) else TensorType(**type)
+        try:
+            self.type = type if isinstance(type, TensorType) else TensorType(**type)
+        except NetworkError as error:
+            raise NetworkError(f"operation {name!r}: {error}") from None
 
     def infer(self):
         return self.type
@@ -159,15 +173,19 @@ class Threshold(Operation):
         super().__init__(name, source)
         try:
             self.levels = _integers("levels", levels, 2)
-            self.falling = _integers("falling", falling, 1).astype(bool)
+            self.falling = _integers("falling", falling, 1)
+            if np.any((self.falling != 0) & (self.falling != 1)):
+                raise NetworkError("falling must be false or true")
+            self.falling = self.falling.astype(bool)
+            base, step = _integer("base", base), _integer("step", step)
             if self.falling.shape[0] != self.levels.shape[0]:
                 raise NetworkError(f"falling has {self.falling.shape[0]} channels, levels {self.levels.shape[0]}")
-            if not int(step) >= 1:
+            if step < 1:
                 raise NetworkError(f"step must be at least 1, not {step}")
         except NetworkError as error:
             raise NetworkError(f"operation {name!r}: {error}") from None
         self.falling.setflags(write=False)
-        self.base, self.step = int(base), int(step)
+        self.base, self.step = base, step
 
     def infer(self, type):
         if self.levels.shape[0] != type.channels:
@@ -195,9 +213,10 @@ class Dense(Operation):
     def __init__(self, name, source, weights):
         super().__init__(name, source)
         try:
-            self.weights = _integers("weights", weights, 2).astype(np.int8)
-            if not np.all(np.abs(self.weights) == 1):
-                raise NetworkError(f"weights must be -1 or +1, not {int(self.weights[np.abs(self.weights) != 1][0])}")
+            integers = _integers("weights", weights, 2)
+            if not np.all(np.abs(integers) == 1):
+                raise NetworkError(f"weights must be -1 or +1, not {int(integers[np.abs(integers) != 1][0])}")
+            self.weights = integers.astype(np.int8)
         except NetworkError as error:
             raise NetworkError(f"operation {name!r}: {error}") from None
         self.weights.setflags(write=False)

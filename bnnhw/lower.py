@@ -15,6 +15,9 @@ from .stages import AffineStage, ClassStage, DenseStage, ScoresStage, ThresholdS
 __all__ = ["LoweringError", "match_thresholds", "lower"]
 
 
+RESERVED = ("i", "o", "clk", "rst")     # ports of the module in which the stages stand
+
+
 class LoweringError(UserError, ValueError):
     """A network for which there is no hardware yet; the message names the operation and what would be accepted."""
 
@@ -70,6 +73,9 @@ class _Lowering:
         return self.next(operation.name) if isinstance(operation, Flatten) else operation
 
     def add(self, kind, name, edge, **facts):
+        if name in RESERVED or name.endswith(("_join", "_split")):
+            self.refuse(name, f"the hardware needs this name for itself (as {', '.join(RESERVED)}, ..._join, ..._split): "
+                              "choose another")
         self.stages.append(kind(name, [self.stages[-1].name] if self.stages else [], edge, **facts))
 
     def input(self):
@@ -107,7 +113,7 @@ class _Lowering:
         return following
 
     def affine(self, operation):
-        if self.score is None:
+        if self.score is None or isinstance(self.stages[-1], AffineStage):
             self.refuse(operation.name, "its input must be the sums of a Dense")
         scale, offset = operation.scale, operation.offset
         self.add(AffineStage, operation.name, operation.name, elements=len(scale), bits=self.score.width,
@@ -121,6 +127,10 @@ class _Lowering:
         class_bytes = -(-self.network.types[operation.name].bits // 8)
         if self.score is None:
             self.refuse(operation.name, "its input must be the sums of a Dense or an Affine of them")
+        if self.network.consumers(operation.name):
+            self.refuse(operation.name, f"nothing can follow the class, but {self.network.consumers(operation.name)[0]!r} does")
+        if self.network.outputs[0] != operation.name or set(self.network.outputs) - {operation.name, *operation.inputs}:
+            self.refuse(operation.name, f"the outputs must be the class and, after it, its scores, not {self.network.outputs}")
         if not self.scores:
             self.add(ClassStage, operation.name, operation.name, classes=classes, score=self.score,
                      bytes_per_beat=class_bytes)

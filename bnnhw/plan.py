@@ -113,18 +113,20 @@ class Plan:
 
     @functools.cached_property
     def schedule(self):
-        """(cycles per inference, latency in cycles, frames on their way), of the whole accelerator at its AXI4-Stream ports.
+        """(cycles per inference, latency in cycles, frames on their way), of the accelerator at its AXI4-Stream ports.
 
-        The interval is that between results of consecutive frames once it has settled, with a source that always offers;
-        the latency that of a frame in an empty accelerator: cycles from the transfer of its first beat to that of its
-        last result beat, both included. The frames are the most that are on their way at a time, results always being taken.
+        The interval is that between results of consecutive frames once it has settled, with a source that always
+        offers; the latency that of a frame in an empty accelerator: cycles from the transfer of its first beat to that
+        of its last result beat, both included. The frames are the most on their way until the interval has settled,
+        enough for the rate.
         """
         beats = self.frame_elements // self.input_lanes
+        limit = 100 + 2 * sum(stage.cycles(self.options[stage.name]) for stage in self.stages)
 
         def cycles(frames):
             # A register slice stands at either end of the wrapper.
             models = [timing.Slice(), *(element.timing() for element in self.chain), timing.Slice()]
-            accepted, given = timing.run(models, beats, self.result_beats, frames)
+            accepted, given = timing.run(models, beats, self.result_beats, frames, limit)
             return accepted[::beats], given[self.result_beats - 1::self.result_beats]
         starts, ends = cycles(1)
         latency = ends[0] - starts[0] + 1
@@ -152,8 +154,8 @@ class Plan:
 
     @property
     def bottleneck(self):
-        """The element with the most cycles per frame."""
+        """The stage's element with the most cycles per frame."""
         def busy(element):
             own = element.stage.cycles(self.options[element.name]) if element.stage else 0
             return max(own, element.words_in, element.words_out)
-        return max(self.chain, key=busy)
+        return max((element for element in self.chain if element.stage), key=busy)

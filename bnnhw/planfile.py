@@ -38,7 +38,7 @@ def loads(text, network, lower, *, where="plan"):
 
     Parameters
     ----------
-    text : str
+    text : str or bytes
     network : Network
     lower : callable (network, scores=bool) -> list of Stage
     where : str
@@ -52,8 +52,8 @@ def loads(text, network, lower, *, where="plan"):
         A layer's options are impossible.
     """
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        table = tomllib.loads(text if isinstance(text, str) else text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{where}: not TOML: {error}") from None
     if unknown := set(table) - TOP:
         raise PlanError(f"{where}: unknown key {sorted(unknown)[0]!r}; known are {sorted(TOP)}")

@@ -2,7 +2,13 @@
 
 from rich.table import Table
 
-__all__ = ["describe", "table"]
+__all__ = ["describe", "layers", "table"]
+
+
+def layers(plan):
+    """The report's ``layers``: name, kind, folding, cycles of each stage."""
+    return [{"name": stage.name, "kind": stage.kind, "folding": plan.options[stage.name].model_dump(exclude={"kind"}),
+             "cycles": stage.cycles(plan.options[stage.name])} for stage in plan.stages]
 
 
 def describe(plan, artifact, *, name, verilog_sha256, board=None):
@@ -12,16 +18,13 @@ def describe(plan, artifact, *, name, verilog_sha256, board=None):
     folding, cycles), ``cycles_per_inference``, ``latency_cycles``, ``clock_hz``, ``core_fps``, ``link_fps`` (None without
     a board), ``board``, ``verified`` and ``device`` (None until known).
     """
-    layers = [{"name": stage.name, "kind": stage.kind,
-               "folding": plan.options[stage.name].model_dump(exclude={"kind"}),
-               "cycles": stage.cycles(plan.options[stage.name])} for stage in plan.stages]
     return {
         "model": {"name": name, "network_sha256": plan.network.digest, "classes": list(artifact.classes),
                   "provenance": artifact.provenance},
         "verilog_sha256": verilog_sha256,
         "result": plan.stages[-1].kind,
         "input_lanes": plan.input_lanes,
-        "layers": layers,
+        "layers": layers(plan),
         "bottleneck": plan.bottleneck.name,
         "cycles_per_inference": plan.cycles_per_inference,
         "latency_cycles": plan.latency_cycles,

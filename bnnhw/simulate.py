@@ -8,18 +8,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from . import accelerator, models, target, verify
 from .compare import Mismatch, MismatchError, compare
-from .errors import UserError
+from .errors import UsageError
 from .simulator import HangError, ProtocolError, Result, SimulationError, Simulator, encode
 
-__all__ = ["Check", "HangError", "Mismatch", "MismatchError", "ProtocolError", "Result", "SimulateError",
+__all__ = ["Check", "HangError", "Mismatch", "MismatchError", "ProtocolError", "Result",
            "SimulationError", "Simulator", "add_arguments", "check", "compare", "encode", "run"]
 
 PATIENCE_INTERVALS = 4      # so many planned intervals and latencies without any transfer are a hang
 SHOWN = 10                  # mismatches that are printed
-
-
-class SimulateError(UserError, ValueError):
-    """A build folder or an argument that cannot be simulated."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +74,11 @@ def add_arguments(parser):
 
 def run(args):
     if args.images < 1:
-        raise SimulateError(f"--images must be at least 1, not {args.images}")
+        raise UsageError(f"--images must be at least 1, not {args.images}")
+    if not 0 <= args.seed < 2**63:
+        raise UsageError(f"--seed must be from 0 to 2**63 - 1, not {args.seed}")
     if not all(0 < chance <= 1 for chance in args.stalls):
-        raise SimulateError(f"--stalls must be above 0 and at most 1, not {args.stalls[0]:g} and {args.stalls[1]:g}")
+        raise UsageError(f"--stalls must be above 0 and at most 1, not {args.stalls[0]:g} and {args.stalls[1]:g}")
     console = Console()
     _, plan, verilog = target.resolve(args.target, args.model)
     x, labels = verify.images_for(plan.network, args.images)
@@ -108,6 +106,8 @@ def run(args):
         console.print(str(mismatch), highlight=False, markup=False, soft_wrap=True)
     if found.mismatches:
         raise MismatchError(f"{found.wrong} of {len(x)} images differ from the golden model")
+    if tuple(args.stalls) == (1.0, 1.0):
+        verify.check_timing(plan, result)
     console.print(f"equal to the golden model: {', '.join([*result.edges, plan.network.outputs[0]])}", highlight=False)
 
 

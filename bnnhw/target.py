@@ -1,9 +1,10 @@
 """What a command line names by BUILD_DIR or MODEL: a built accelerator, or a network folded on the spot."""
 
+import hashlib
 import json
 from pathlib import Path
 
-from . import accelerator, folding, models, planfile
+from . import accelerator, folding, models, planfile, report
 from .errors import UserError
 from .lower import lower
 
@@ -47,10 +48,14 @@ def resolve(target, model=None):
         plan = folding.fold(found.network, lower(found.network, scores=True), clock_hz=DEFAULT_CLOCK_HZ, fps=DEFAULT_FPS)
         return found, plan, accelerator.verilog(plan)
     try:
-        name = json.loads((folder / "report.json").read_text())["model"]["name"]
-        verilog, text = (folder / f"{name}.v").read_text(), (folder / "plan.toml").read_text()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TargetError(f"{folder}: it is not a folder that `bnnhw build` wrote, or files are missing or damaged: "
-                          f"{error}") from None
+        facts = json.loads((folder / "report.json").read_text())
+        name, layers, sha256 = facts["model"]["name"], facts["layers"], facts["verilog_sha256"]
+        verilog, text = (folder / f"{name}.v").read_text(), (folder / "plan.toml").read_bytes()
+    except (OSError, ValueError, KeyError, TypeError):
+        raise TargetError(f"{folder}: it is not a folder that `bnnhw build` wrote: report.json is missing or damaged") from None
     found = models.load(model or name)
-    return found, planfile.loads(text, found.network, lower, where=str(folder / "plan.toml")), verilog
+    plan = planfile.loads(text, found.network, lower, where=str(folder / "plan.toml"))
+    if hashlib.sha256(verilog.encode()).hexdigest() != sha256 or report.layers(plan) != layers:
+        raise TargetError(f"{folder}: Verilog, plan.toml and report.json are not of one build: build it again, with "
+                          f"--plan {folder / 'plan.toml'} if you have edited that")
+    return found, plan, verilog

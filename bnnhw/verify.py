@@ -7,7 +7,7 @@ from .accelerator import taps
 from .errors import UserError
 from .simulator import Simulator, encode
 
-__all__ = ["VerifyError", "images_for", "in_verilog", "summary"]
+__all__ = ["VerifyError", "images_for", "check_timing", "in_verilog", "summary"]
 
 RANDOM_SEED = 0
 
@@ -34,7 +34,7 @@ def images_for(network, count):
         More are asked for than there are.
     """
     type = network.types[network.inputs[0]]
-    if type.size == 784 and (type.lo, type.hi) == (0, 255):
+    if type.shape in ((28, 28, 1), (784,)) and (type.lo, type.hi, type.step) == (0, 255, 1):
         x, labels = models.test_images()
         if count > len(x):
             split = datasets.load("mnist", "test")
@@ -91,10 +91,15 @@ def in_verilog(plan, text, count, *, say=lambda text: None, progress=None):
     simulator = Simulator.of_plan(plan, text, taps=taps(plan), say=say)
     result = simulator.run(encode(plan.network, x), taps=True, progress=progress)
     facts = summary(plan.network, x, labels, result, "Verilog")
+    check_timing(plan, result)
+    return facts
+
+
+def check_timing(plan, result):
+    """Raise :exc:`VerifyError` unless interval and latency of a run without stalls are the plan's, to the cycle."""
     promised = [("latency", result.latency, plan.latency_cycles)]
-    if count > 2 * plan.schedule[2] + 2:        # enough for the interval to settle
+    if len(result.beats) > 2 * plan.schedule[2] + 2:        # enough for the interval to settle
         promised.append(("interval", result.interval, plan.cycles_per_inference))
     wrong = [f"{what} is {got} cycles, the plan says {want}" for what, got, want in promised if got != want]
     if wrong:
         raise VerifyError("; ".join(wrong))
-    return facts

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 
 from amaranth.back import verilog
 
-from ..errors import UserError
+from ..errors import UsageError
 
 __all__ = ["TOP", "Board", "BoardError"]
 
 TOP = "bnnhw_board"         # top module of the board's Verilog
+BAUD_ERROR = 0.02
 BITS_PER_BYTE = 10          # on the serial line: start bit, eight bits, stop bit
 
 
-class BoardError(UserError, ValueError):
+class BoardError(UsageError):
     """A board that bnnhw does not know, or something that it cannot do; the message says what it can."""
 
 
@@ -36,6 +37,8 @@ class Board:
         The whole design: pins, PLL, and the part that is simulated, too (:class:`bnnhw.gateware.board.BoardTop`).
     constraints : callable (board) -> str
         The text of the file that says the pins.
+    clock : callable (board, hz) -> float
+        The clock nearest to ``hz`` that the board can make. Raises :exc:`BoardError`.
     programmers : tuple of (tool, arguments)
         How to load a bitstream, in order of preference; the file's name follows the arguments.
     """
@@ -48,6 +51,7 @@ class Board:
     baud: int
     top: object
     constraints: object
+    clock: object
     programmers: tuple
 
     @property
@@ -58,6 +62,21 @@ class Board:
     def link_fps(self, frame_bytes):
         """Frames per second that the serial line carries at most: its bytes per second over the bytes of a frame."""
         return self.baud / BITS_PER_BYTE / frame_bytes
+
+    def divisor(self, clock_hz):
+        """Clock cycles per bit of the serial line.
+
+        Raises
+        ------
+        BoardError
+            The line would be more than 2 % off its rate: over ten bits the last one is sampled too near its edge.
+        """
+        divisor = max(4, round(clock_hz / self.baud))
+        error = clock_hz / divisor / self.baud - 1
+        if abs(error) > BAUD_ERROR:
+            raise BoardError(f"a clock of {clock_hz / 1e6:g} MHz is {clock_hz / self.baud:.2f} times {self.baud / 1e6:g} Mbaud: "
+                             f"the serial line would be {error:+.1%} off, and {BAUD_ERROR:.0%} is possible")
+        return divisor
 
     def verilog(self, identity):
         """The board's own Verilog, top module :data:`TOP`, without the accelerator. No path of this machine is in it.

@@ -66,7 +66,7 @@ class Ice40Top(wiring.Component):
     """
     def __init__(self, board, identity):
         self.setting = pll(board.oscillator_hz, identity.clock_hz)
-        self.inner = BoardTop(identity, divisor=max(4, round(identity.clock_hz / board.baud)))
+        self.inner = BoardTop(identity, divisor=board.divisor(identity.clock_hz))
         super().__init__({"clk_pad": In(1), "rx": In(1), "tx": Out(1), "led_open_n": Out(1), "led_fault_n": Out(1)})
 
     def elaborate(self, platform):

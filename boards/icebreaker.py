@@ -3,7 +3,7 @@
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
 from .base import Board
-from .ice40 import Ice40Top, pcf
+from .ice40 import Ice40Top, pcf, pll
 
 __all__ = ["ICEBREAKER"]
 
@@ -35,5 +35,6 @@ ICEBREAKER = Board(
     baud=1_000_000,
     top=Ice40Top,
     constraints=_constraints,
+    clock=lambda board, hz: pll(board.oscillator_hz, hz).hz,
     programmers=(("openFPGALoader", ("-b", "ice40_generic")), ("iceprog", ())),
 )

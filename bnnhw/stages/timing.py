@@ -6,7 +6,7 @@ crosses a stage; then :meth:`step` is told which of the two transfers took place
 keep to the cycle: simulation compares the two.
 """
 
-__all__ = ["Slice", "Pipeline", "Up", "Down", "Fifo", "Folded", "Closing", "Gathering", "run"]
+__all__ = ["Slice", "Pipeline", "Up", "Down", "Fifo", "Elastic", "Folded", "Closing", "Gathering", "run"]
 
 
 class Slice:
@@ -195,7 +195,7 @@ class Closing:
             self.closing = False
 
 
-def run(models, words_in, words_out, frames, limit=None):
+def run(models, words_in, words_out, frames, limit):
     """Cycles at which a chain of stages takes and gives words, with a source that always offers and a sink that always takes.
 
     Parameters
@@ -205,8 +205,8 @@ def run(models, words_in, words_out, frames, limit=None):
     words_in, words_out : int
         Words of a frame at the two ends.
     frames : int
-    limit : int, optional
-        Cycles after which a chain that still holds words counts as stuck.
+    limit : int
+        Cycles without any transfer after which the chain counts as stuck.
 
     Returns
     -------
@@ -231,7 +231,7 @@ def run(models, words_in, words_out, frames, limit=None):
         for model, push, pop in zip(models, moves, moves[1:], strict=False):
             model.step(push, pop)
         quiet = 0 if any(moves) else quiet + 1
-        if quiet > (limit or 100_000):
+        if quiet > limit:
             raise RuntimeError(f"nothing has moved for {quiet} cycles; {len(given)} words were given")
         cycle += 1
     return accepted, given
