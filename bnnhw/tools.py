@@ -99,7 +99,7 @@ class Tool:
         done = subprocess.run([*self.command, *option], capture_output=True, text=True, env=self.env)
         lines = [line for line in (done.stdout + done.stderr).splitlines()
                  if re.search(r"\d+\.\d+", line) and "Preparing" not in line]
-        return lines[0].strip() if lines else "unknown"
+        return lines[0].strip() if lines else self.where
 
     def run(self, arguments, *, cwd=None, log=None, check=True):
         """Run it to its end.
