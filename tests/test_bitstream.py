@@ -1,0 +1,107 @@
+"""Bitstreams: the whole way through yosys and nextpnr, and what happens where it does not go."""
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bnnhw import artifact, bitstream, devices, folding, implement
+from bnnhw.artifact import Artifact
+from bnnhw.lower import lower
+from bnnhw.stages.dense import FoldedOptions
+
+from .networks import dense_network
+
+
+def build(*arguments, cwd):
+    return subprocess.run([sys.executable, "-m", "bnnhw.build", *map(str, arguments)], cwd=cwd, text=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A small network's file, and its build for the iCEBreaker."""
+    folder = tmp_path_factory.mktemp("bitstream")
+    artifact.save(folder / "small.bnn", Artifact(dense_network([8, 6, 3], (4, 4, 1), seed=5), ("a", "b", "c")))
+    done = build("small.bnn", "--board", "icebreaker", "--scores", "--bitstream", "--verify-netlist", 12, cwd=folder)
+    return folder, done
+
+
+def test_small_network(small):
+    folder, done = small
+    assert done.returncode == 0, done.stderr
+    out = folder / "build" / "small-icebreaker"
+    facts = json.loads((out / "report.json").read_text())
+    device = facts["device"]
+    assert device["fmax_hz"] >= device["clock_hz"] == facts["clock_hz"] == 30_000_000
+    assert 0 < device["luts"] <= device["luts_limit"] == 5280 and 0 < device["brams"] <= device["brams_limit"] == 30
+    assert device["ffs"] > 100
+    assert facts["netlist"]["mismatches"] == 0 and facts["netlist"]["images"] == 12
+    log = (out / "nextpnr.log").read_text()     # the figures are nextpnr's own
+    assert int(re.findall(r"ICESTORM_LC:\s*(\d+)/", log)[-1]) == device["luts"]
+    assert re.findall(r"Max frequency for clock .*: ([\d.]+) MHz", log)[-1] == f"{device['fmax_hz'] / 1e6:.2f}"
+    packed = (out / "small.bin").read_bytes()
+    assert b"\x7e\xaa\x99\x7e" in packed[:200]      # the preamble of an iCE40 bitstream
+    for file in out.iterdir():
+        if file.suffix in (".v", ".toml", ".json", ".core", ".pcf"):
+            assert str(folder) not in file.read_text(), file.name
+
+
+def test_rebuild_leaves_no_old_bitstream(small):
+    """A folder never holds the bitstream of one build beside the report of another."""
+    folder, _ = small
+    out = folder / "again"
+    out.mkdir()
+    (out / "small.bin").write_bytes(b"of an earlier build")
+    (out / "mine.txt").write_text("not ours")
+    assert build("small.bnn", "--board", "icebreaker", "-o", out, cwd=folder).returncode == 0
+    assert not (out / "small.bin").exists() and (out / "mine.txt").exists()
+
+
+def test_memory_that_landed_in_logic():
+    network = dense_network([8, 6, 3], (4, 4, 1), seed=5)
+    plan = folding.fold(network, lower(network), clock_hz=1_000_000, fps=10_000)
+    plan.options["fc1"] = FoldedOptions(pe=2, simd=4, memory="bram")
+    device = devices.find("up5k")
+    bitstream._check_memories(plan, device, "  ) \\core.fc1.source.rom.0.0  (\n")
+    with pytest.raises(implement.ImplementError, match=r"^layer 'fc1': its weights were to take 1 block RAMs, but"):
+        bitstream._check_memories(plan, device, "  ) \\core.fc1.source.rom.0.0_RCLKE_SB_LUT4_O  (\n")
+
+
+def test_design_that_does_not_fit(tmp_path):
+    """nextpnr's refusal becomes one line with what the device has."""
+    (tmp_path / "big.v").write_text(
+        "module big(input clk, input d, output q); reg [1999:0] r; always @(posedge clk) r <= {r, d ^ r[1999] & r[7]};"
+        "assign q = r[1999]; endmodule")
+    device = devices.find("hx1k")
+    implement.synthesize([tmp_path / "big.v"], "big", device, netlist=tmp_path / "big.json")
+    with pytest.raises(implement.ImplementError, match=r"^the design does not fit hx1k \(1280 logic cells, 16 block RAMs\): "):
+        implement.route(tmp_path / "big.json", device, package="tq144", constraints=None, clock_hz=1e6,
+                        output=tmp_path / "big.asc")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["big.json", "big.v"]
+
+
+@pytest.mark.slow
+def test_missed_clock(small):
+    folder, _ = small
+    done = build("small.bnn", "--board", "icebreaker", "--clock", "96e6", "--bitstream", "-o", "fast", cwd=folder)
+    assert done.returncode == 1
+    assert re.search(r"^error: the clock is missed: 96 MHz are needed, 3 placements reach at most \d+\.\d+ MHz", done.stderr, re.M)
+    assert not Path(folder, "fast").exists()
+
+
+@pytest.mark.slow
+def test_shipped_network(tmp_path):
+    """TFC on the UP5K: fits with margin, and at the routed clock the core does 100,000 images a second."""
+    done = build("--board", "icebreaker", "--scores", "--verify", 200, "--bitstream", "--verify-netlist", 50, "-o", "out",
+                 cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((tmp_path / "out" / "report.json").read_text())
+    device = facts["device"]
+    assert device["luts"] < 0.8 * device["luts_limit"] and device["brams"] < device["brams_limit"]
+    assert device["fmax_hz"] / facts["verified"]["interval_cycles"] >= facts["core_fps"] >= 100_000
+    assert facts["netlist"]["mismatches"] == facts["verified"]["mismatches"] == 0
+    assert int(facts["link_fps"]) == 127
+    assert os.path.getsize(tmp_path / "out" / "mnist-tfc.bin") > 100_000
