@@ -103,7 +103,7 @@ def test_timing_models():
             self.turn = (self.turn + pop) % 3
             super().step(push, pop and self.turn == 0)
 
-    _, given = timing.run([timing.Slice(), Tally(), timing.Slice()], 4, 3, 5)
+    _, given = timing.run([timing.Slice(), Tally(), timing.Slice()], 4, 3, 5, 100)
     assert [t - times[0] for t in times] == [t - given[0] for t in given]
     assert times[0] == given[0] + 1     # the cycle after reset
 

@@ -88,7 +88,8 @@ def test_missed_clock(small):
     folder, _ = small
     done = build("small.bnn", "--board", "icebreaker", "--clock", "96e6", "--bitstream", "-o", "fast", cwd=folder)
     assert done.returncode == 1
-    assert re.search(r"^error: the clock is missed: 96 MHz are needed, 3 placements reach at most \d+\.\d+ MHz", done.stderr, re.M)
+    assert re.search(r"^error: the clock is missed: 96 MHz are needed, 3 placements reach at most \d+\.\d+ MHz",
+                     done.stderr, re.M)
     assert not Path(folder, "fast").exists()
 
 
