@@ -3,7 +3,6 @@
 import importlib.metadata
 import json
 import platform
-import re
 import sys
 from pathlib import Path
 
@@ -23,8 +22,7 @@ def versions(*programs, packages=()):
     """Versions of Python, the packages that every figure stands on, and the named ones."""
     found = {"python": platform.python_version()}
     found |= {name: importlib.metadata.version(name) for name in (*PACKAGES, *packages)}
-    # Without the list of compilers that yosys adds.
-    found |= {name: re.sub(r", (Release|Debug|GNU|Clang)[^)]*", "", tools.find(name).version) for name in programs}
+    found |= {name: tools.find(name).version for name in programs}
     return found
 
 

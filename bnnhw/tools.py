@@ -99,7 +99,11 @@ class Tool:
         done = subprocess.run([*self.command, *option], capture_output=True, text=True, env=self.env)
         lines = [line for line in (done.stdout + done.stderr).splitlines()
                  if re.search(r"\d+\.\d+", line) and "Preparing" not in line]
-        return lines[0].strip() if lines else self.where
+        if not lines:
+            return self.where
+        # nextpnr says it in brackets; yosys adds its compilers.
+        named = re.search(r"\(Version ([^)]+)\)", lines[0])
+        return named[1] if named else re.sub(r", (Release|Debug|GNU|Clang)[^)]*", "", lines[0]).strip()
 
     def run(self, arguments, *, cwd=None, log=None, check=True):
         """Run it to its end.
