@@ -5,11 +5,10 @@ same cycle. There is nothing to see between the stages: they are gone.
 """
 
 from . import tools
-from .compare import compare
 from .errors import UserError
 from .simulator import Simulator, encode
 
-__all__ = ["MODELS", "NetlistError", "cell_models", "run", "verify"]
+__all__ = ["MODELS", "NetlistError", "cell_models", "run"]
 
 # Cell models that behave, by family, in yosys' folder of them. ECP5's lack the block RAM.
 MODELS = {"ice40": "ice40/cells_sim.v"}
@@ -61,8 +60,3 @@ def run(plan, netlist, x, device, *, p_valid=1.0, p_ready=1.0, seed=0, say=lambd
     """
     simulator = Simulator.of_plan(plan, cell_models(device) + "\n" + netlist, optimize="-O1", say=say)
     return simulator.run(encode(plan.network, x), p_valid=p_valid, p_ready=p_ready, seed=seed, progress=progress)
-
-
-def verify(plan, netlist, x, device, **settings):
-    """As :func:`run`; gives the list of :class:`~bnnhw.compare.Mismatch` with the golden model."""
-    return compare(plan.network, x, run(plan, netlist, x, device, **settings))

@@ -220,10 +220,6 @@ class Simulator:
                       cycles=int(lines[-1].split()[1]), seconds=seconds, edges=edges,
                       layers={tap.edge: tap.layer for tap in self.tapped})
 
-    def taps(self, frames):
-        """The values between the stages: dict edge -> int array (N, elements)."""
-        return self.run(frames, taps=True).edges
-
     def _execute(self, program, settings, total, progress):
         """Run the program; its lines of output but for those on its progress."""
         lines = []

@@ -1,16 +1,14 @@
 """The plain self-checking testbench of a build: Verilog and .hex vectors, for any simulator."""
 
-from pathlib import Path
 
 import numpy as np
 
 from . import reference
 from .accelerator import TOP
-from .files import atomic_write
 from .simulator import encode
 from .verify import images_for
 
-__all__ = ["FRAMES", "files", "write"]
+__all__ = ["FRAMES", "files"]
 
 FRAMES = 8              # whole frames; a short and a long one follow
 PATIENCE_INTERVALS = 8  # planned intervals and latencies without a result beat, stalls included, after which it gives up
@@ -188,12 +186,3 @@ def files(plan, name, frames=FRAMES):
         f"{name}_tb_input.hex": "".join(f"{word:0{digits[0]}x}\n" for word in inputs),
         f"{name}_tb_expected.hex": "".join(f"{word:0{digits[1]}x}\n" for word in expected),
     }
-
-
-def write(folder, plan, name, frames=FRAMES):
-    """Write :func:`files` into ``folder``; the paths."""
-    paths = []
-    for file, text in files(plan, name, frames).items():
-        paths.append(Path(folder, file))
-        atomic_write(paths[-1], text)
-    return paths

@@ -23,8 +23,10 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tb")
     plan = planned(networks.dense_network((9, 6, 5), affine=True, seed=3))
     (folder / "tiny.v").write_text(accelerator.verilog(plan))
-    paths = testbench.write(folder, plan, "tiny", frames=6)
-    assert [path.name for path in paths] == ["tiny_tb.v", "tiny_tb_input.hex", "tiny_tb_expected.hex"]
+    texts = testbench.files(plan, "tiny", frames=6)
+    assert list(texts) == ["tiny_tb.v", "tiny_tb_input.hex", "tiny_tb_expected.hex"]
+    for name, text in texts.items():
+        (folder / name).write_text(text)
     return folder, plan
 
 

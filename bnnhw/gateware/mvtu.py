@@ -10,7 +10,6 @@ from .streams import RegisterSlice
 __all__ = ["Mvtu", "SumMvtu"]
 
 FOLDS_IN_MULTIPLEXER = 4    # a LUT4 has inputs for the accumulator, "first" and two bits of the fold
-LATENCY = 4     # cycles from the last word of a vector taken to its result offered: digits, count, accumulator, slice
 
 
 class _Folds(wiring.Component):
@@ -117,7 +116,7 @@ class Mvtu(_Folds):
     """Signs of thresholded match counts: bit ``k`` of a result is 1 where neuron ``fold * pe + k`` reaches its threshold.
 
     For every vector, takes ``words`` input words per output fold, ``folds`` times over, and as many weight words, and
-    gives ``folds`` results. One pair of words per cycle; a result is offered :data:`LATENCY` cycles after
+    gives ``folds`` results. One pair of words per cycle; a result is offered 4 cycles (digits, count, accumulator, slice) after
     its last pair was taken. The threshold is where the accumulator starts: at ``-t``, so that the sign of the sum is the
     decision and no comparator is needed.
 
