@@ -5,7 +5,7 @@ import pytest
 from bnnhw import accelerator, datasets, folding, models, reference, simulate, verify
 from bnnhw.lower import lower
 
-BARS = {"mnist-tfc": 9_450, "mnist-sfc": 9_730}     # right of 10,000, as the issue that asked for them says
+BARS = {"mnist-tfc": 9_450, "mnist-sfc": 9_730}     # right of 10,000, at least
 
 
 def plan_of(name, scores=True):
