@@ -72,7 +72,10 @@ class Board:
         The port cannot be opened, is in use, or what is there does not speak this protocol.
     """
     def __init__(self, port, baud=BAUD):
-        import serial  # needs the extra "host"; Python alone does everything else here
+        try:
+            import serial  # of the extra "host"; nothing else here needs more than Python and NumPy
+        except ModuleNotFoundError:
+            raise BoardError("a board needs pyserial: pip install 'bnnhw[host]'") from None
         self.name = port
         self._error = serial.SerialException
         try:

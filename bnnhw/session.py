@@ -23,6 +23,7 @@ WINDOW_MIN, WINDOW_MAX = 16, 64 # chunks on their way; at most 64 * 252 bytes, f
 TIMEOUT_FIRST_S = 0.1       # until round trips are known
 TIMEOUT_MIN_S, TIMEOUT_MAX_S = 0.02, 2.0
 PATIENCE_S = 15.0           # without a single good reply
+STUCK_S = 60.0              # with replies, but without a chunk taken or a result
 READ_MAX = 16               # results asked for at a time
 POLL_S = 0.005              # between questions for a result that the network has not finished
 REOPENED_MAX = 10           # sessions lost in a row without a result in between
@@ -77,6 +78,7 @@ class Session:
         self._chunk, self._window = identity.chunk_bytes, WINDOW_MIN
         self._trip = self._jitter = None    # seconds: smoothed round trip and its deviation
         self._heard = None                  # when the last good reply came
+        self._moved = None                  # when a chunk was last taken or a result came
         self._number = self._tag = self._lost = 0
         self._begin()
 
@@ -115,11 +117,14 @@ class Session:
         Raises
         ------
         BoardError
-            The board has not answered for 15 s, or loses every session.
+            The board has not answered for 15 s, got no further for 60 s, or loses every session.
         """
-        self._heard = now if self._heard is None else self._heard
+        if self._heard is None:
+            self._heard = self._moved = now
         if now - self._heard > PATIENCE_S:
             raise BoardError(f"the board has not answered for {PATIENCE_S:g} s")
+        if now - self._moved > STUCK_S:
+            raise BoardError(f"the board answers, but its network gave no result for {STUCK_S:g} s")
         self._check_time(now)
         if self.done:
             return b""
@@ -211,7 +216,7 @@ class Session:
         self._answered(reply, now)
         acked = self._acked + (reply.expected - self._acked) % 2 ** 16
         if self._acked < acked <= self._sent:
-            self._acked = acked
+            self._acked, self._moved = acked, now
             if self._offset < acked:    # what seemed lost had arrived
                 self._move_to(acked)
             self._chunk = min(self.identity.chunk_bytes, self._chunk + CHUNK_GROWTH)
@@ -220,7 +225,7 @@ class Session:
         if ahead <= self.identity.slots:
             self._finished = max(self._finished, self._next + ahead)
         if reply.kind == Kind.RESULT:
-            self._result(reply)
+            self._result(reply, now)
         if self._offset > self._acked and not any(sent.kind in DATA_KINDS and sent.start == self._acked
                                                   for sent in self._on_the_way):
             refused = reply.kind == Kind.STATUS and reply.detail == 1
@@ -243,11 +248,11 @@ class Session:
         if self._reading and reply.kind != Kind.RESULT and self._reading not in self._on_the_way:
             self._reading = None
 
-    def _result(self, reply):
+    def _result(self, reply, now):
         index = self._next + (reply.detail - self._next) % 256
         if index - self._next < self.identity.slots and index < len(self._order):
             self.records[self._order[index]] = reply.payload
-            self._lost = 0
+            self._lost, self._moved = 0, now
         if self._reading and (self._reading.end - 1 - reply.detail) % 256 == 0:
             self._freed = max(self._freed, self._reading.start)
             self._reading = None

@@ -1,12 +1,14 @@
 import random
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bnnhw import session as session_module
 from bnnhw.gateware.link import identity_of
-from bnnhw.host import unpack_records
+from bnnhw.host import Board, unpack_records
 from bnnhw.protocol import Identity
 from bnnhw.session import BoardError, Session
 
@@ -120,6 +122,21 @@ def test_silent_board():
             return None
     with pytest.raises(BoardError, match=r"^the board has not answered for 15 s$"):
         converse(Session(identity(), frames_of(1), seed=1), Silent())
+
+
+def test_stuck_network(monkeypatch):
+    """A network that never ends is told from one that is slow."""
+    monkeypatch.setattr(session_module, "STUCK_S", 0.5)
+    board = identity()
+    with pytest.raises(BoardError, match=r"^the board answers, but its network gave no result for 0.5 s$"):
+        converse(Session(board, frames_of(3), seed=1), Device(board, answer, frame_steps=10 ** 9))
+    talk(frames_of(3), frame_steps=30_000)
+
+
+def test_without_pyserial(monkeypatch):
+    monkeypatch.setitem(sys.modules, "serial", None)
+    with pytest.raises(BoardError, match=r"^a board needs pyserial: pip install 'bnnhw\[host\]'$"):
+        Board("/dev/null")
 
 
 def test_no_frames():
