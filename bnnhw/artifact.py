@@ -2,8 +2,8 @@
 
 A file is a safetensors container. Its one metadata key, ``bnnhw``, holds a JSON header: format number, graph, class
 names, provenance, and a SHA-256 over the header (without the digest, keys sorted) and all tensors. Weights are packed
-eight to a byte, the first in the least significant bit, 1 for +1; other integers are stored as int64. ``docs/format.md``
-defines every field.
+eight to a byte, the first in the least significant bit, 1 for +1; where some are 0, a second tensor of the same form tells
+which are not. Other integers are stored as int64. ``docs/format.md`` defines every field.
 """
 
 import hashlib
@@ -17,11 +17,12 @@ from safetensors.numpy import save as serialize
 
 from .errors import UserError
 from .files import atomic_write
-from .ir import OPERATIONS, Dense, Network, NetworkError
+from .ir import OPERATIONS, Network, NetworkError
 
 __all__ = ["FORMAT", "ArtifactError", "Artifact", "save", "load", "dumps", "loads"]
 
 FORMAT = 1
+MASK = ".mask"      # behind a tensor's name: which of the packed weights are not 0
 
 
 class ArtifactError(UserError, ValueError):
@@ -63,9 +64,11 @@ def dumps(artifact):
     for name, operation in artifact.network.operations.items():
         for key in operation.arrays:
             array = getattr(operation, key)
-            if isinstance(operation, Dense):
+            if array.dtype == np.int8:      # weights
                 shapes[f"{name}.{key}"] = list(array.shape)
                 tensors[f"{name}.{key}"] = np.packbits(array.reshape(-1) > 0, bitorder="little")
+                if not array.all():
+                    tensors[f"{name}.{key}{MASK}"] = np.packbits(array.reshape(-1) != 0, bitorder="little")
             elif array.dtype == bool:
                 tensors[f"{name}.{key}"] = array.astype(np.uint8)
             else:
@@ -126,6 +129,11 @@ def loads(data):
         raise ArtifactError(f"it is not a .bnn file, or it is damaged ({type(error).__name__})") from None
 
 
+def _unpacked(array, shape):
+    bits = np.unpackbits(array, count=int(np.prod(shape, dtype=np.int64)), bitorder="little")
+    return bits.astype(np.int8).reshape(shape)
+
+
 def _network(header, tensors):
     operations = []
     for entry in header["network"]["operations"]:
@@ -136,8 +144,9 @@ def _network(header, tensors):
         for key in kind.arrays:
             array, shape = tensors[f"{entry['name']}.{key}"], header["packed"].get(f"{entry['name']}.{key}")
             if shape is not None:
-                bits = np.unpackbits(array, count=int(np.prod(shape, dtype=np.int64)), bitorder="little")
-                array = (bits.astype(np.int8) * 2 - 1).reshape(shape)
+                array = _unpacked(array, shape) * 2 - 1
+                if f"{entry['name']}.{key}{MASK}" in tensors:
+                    array *= _unpacked(tensors[f"{entry['name']}.{key}{MASK}"], shape)
             arguments[key] = array
         operations.append(kind(entry["name"], *entry["inputs"], **arguments))
     return Network(operations, header["network"]["outputs"])

@@ -176,14 +176,17 @@ def _file(dataset, name):
                        f"the files {', '.join(dataset.sha256)} (gzipped or not) into a folder and set BNNHW_DATA to it")
 
 
-def _idx(data, name):
-    """An idx file's array: magic 0, 0, type 8 (unsigned byte), number of dimensions; sizes as 32 bits, big-endian."""
-    dimensions = data[3]
-    shape = tuple(np.frombuffer(data, ">u4", dimensions, 4).tolist())
-    array = np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions)
-    if data[:3] != b"\0\0\x08" or array.size != np.prod(shape):
+def idx(data, name):
+    """An idx file's array: magic 0, 0, type 8 (unsigned byte), number of dimensions; sizes as 32 bits, big-endian.
+
+    Raises :exc:`DatasetError`, which says ``name``, where ``data`` is something else or not whole.
+    """
+    dimensions = data[3] if data[:3] == IDX_BYTES else 0
+    sizes = 4 + 4 * dimensions
+    shape = tuple(np.frombuffer(data[4:sizes], ">u4").tolist()) if len(data) >= sizes else ()
+    if not dimensions or not shape or len(data) - sizes != math.prod(shape):
         raise DatasetError(f"{name}: it is not an idx file of bytes")
-    return array.reshape(shape)
+    return np.frombuffer(data, np.uint8, offset=sizes).reshape(shape)
 
 
 def load(name, split):
@@ -210,5 +213,5 @@ def load(name, split):
     dataset = DATASETS[name]
     if split not in dataset.files:
         raise DatasetError(f"data set {name!r}: unknown split {split!r}; known are {', '.join(dataset.files)}")
-    images, labels = (_idx(_file(dataset, file), file) for file in dataset.files[split])
+    images, labels = (idx(_file(dataset, file), file) for file in dataset.files[split])
     return Split(images[..., None], labels.astype(np.int64), dataset.classes)

@@ -8,11 +8,13 @@ the types, so the result never depends on it.
 import numpy as np
 
 from .errors import UserError
-from .ir import Affine, ArgMax, Dense, Flatten, Input, Threshold
+from .ir import Add, Affine, ArgMax, Conv2d, Dense, DepthwiseConv2d, Flatten, Input, MaxPool2d, SumPool2d, Threshold
 
 __all__ = ["InputError", "run", "accuracy", "exact_dtype"]
 
-BATCH = 2048     # inputs at a time: bounds memory, and keeps a layer's activations near the processor
+BATCH = 2048            # inputs at a time: bounds memory, and keeps a layer's activations near the processor
+BATCH_ELEMENTS = 2**24  # of the largest edge, for the same reasons
+WINDOW_ELEMENTS = 2**23 # of the windows of a convolution that are laid out at a time
 
 
 class InputError(UserError, ValueError):
@@ -50,22 +52,76 @@ def dense(operation, type, x):
     return x.astype(dtype, copy=False) @ operation.weights.T.astype(dtype)
 
 
+def _padded(operation, type, x, dtype):
+    """Maps (N, H, W, C) as ``dtype`` with the convolution's padding around them."""
+    top, bottom, left, right = operation.padding
+    return np.pad(x.astype(dtype, copy=False), ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=operation.fill)
+
+
+def _places(operation, x, size):
+    """For each row and column of the kernel: (row, column, the values there for all output positions, (N, *size, C))."""
+    (down, right), (rows, columns) = operation.stride, operation.kernel
+    for row in range(rows):
+        for column in range(columns):
+            yield row, column, x[:, row:row + (size[0] - 1) * down + 1:down, column:column + (size[1] - 1) * right + 1:right]
+
+
+def conv2d(operation, type, x):
+    taps = operation.weights[0].size
+    dtype = exact_dtype(taps, max(abs(type.lo), abs(type.hi), abs(operation.fill)))
+    size, n_out = operation.positions(type), len(operation.weights)
+    matrix = operation.weights.reshape(n_out, taps).T.astype(dtype)
+    out = np.empty((len(x), *size, n_out), dtype)
+    batch = max(1, WINDOW_ELEMENTS // (size[0] * size[1] * taps))
+    for start in range(0, len(x), batch):
+        maps = _padded(operation, type, x[start:start + batch], dtype)
+        windows = np.empty((len(maps), *size, *operation.kernel, type.channels), dtype)
+        for row, column, values in _places(operation, maps, size):
+            windows[:, :, :, row, column] = values
+        out[start:start + batch] = (windows.reshape(-1, taps) @ matrix).reshape(-1, *size, n_out)
+    return out
+
+
+def depthwise_conv2d(operation, type, x):
+    dtype = exact_dtype(operation.weights[0].size, max(abs(type.lo), abs(type.hi), abs(operation.fill)))
+    weights = operation.weights.astype(dtype)
+    return sum(values * weights[:, row, column] for row, column, values in
+               _places(operation, _padded(operation, type, x, dtype), operation.positions(type)))
+
+
+def max_pool2d(operation, type, x):
+    least, best = operation.least(type.channels), None
+    for _, _, values in _places(operation, x, operation.positions(type)):
+        best = values if best is None else np.maximum(best, values) if not least.any() else np.where(
+            least, np.minimum(best, values), np.maximum(best, values))
+    return best
+
+
+def sum_pool2d(operation, type, x):
+    return sum(values for _, _, values in _places(operation, x.astype(np.int64), operation.positions(type)))
+
+
 def affine(operation, type, x):
     return x.astype(np.int64) * operation.scale + operation.offset
+
+
+def add(operation, first_type, second_type, first, second):
+    return first.astype(np.int64) + second.astype(np.int64)
 
 
 def argmax(operation, type, x):
     return np.argmax(x, axis=1)     # the first of equals
 
 
-MEANING = {Flatten: flatten, Threshold: threshold, Dense: dense, Affine: affine, ArgMax: argmax}
+MEANING = {Flatten: flatten, Threshold: threshold, Dense: dense, Conv2d: conv2d, DepthwiseConv2d: depthwise_conv2d,
+           MaxPool2d: max_pool2d, SumPool2d: sum_pool2d, Affine: affine, Add: add, ArgMax: argmax}
 
 
-def _step(operation, input_type, x):
+def _step(operation, types, values):
     if (isinstance(operation, Threshold) and operation.levels.shape[1] == 1 and not operation.falling.any()
             and (operation.base, operation.step) == (-1, 2)):
-        return _sign(operation, input_type, x)
-    return MEANING[type(operation)](operation, input_type, x)
+        return _sign(operation, *types, *values)
+    return MEANING[type(operation)](operation, *types, *values)
 
 
 def _check(name, type, x):
@@ -111,15 +167,16 @@ def run(network, x, keep=None):
     wanted = network.outputs if keep is None else tuple(network.operations) if keep == "all" else tuple(keep)
     count = len(next(iter(inputs.values())))
     found = {name: np.empty((count, *network.types[name].shape), np.int64) for name in wanted}
-    for start in range(0, count, BATCH):
-        batch = slice(start, start + BATCH)
+    size = min(BATCH, max(1, BATCH_ELEMENTS // max(type.size for type in network.types.values())))
+    for start in range(0, count, size):
+        batch = slice(start, start + size)
         edges = {}
         for name, operation in network.operations.items():
             if isinstance(operation, Input):
                 edges[name] = inputs[name][batch]
             else:
-                source = operation.inputs[0]
-                edges[name] = _step(operation, network.types[source], edges[source])
+                edges[name] = _step(operation, [network.types[source] for source in operation.inputs],
+                                    [edges[source] for source in operation.inputs])
         for name in wanted:
             found[name][batch] = edges[name]
     return found

@@ -8,6 +8,7 @@ from safetensors.numpy import save as serialize
 
 from bnnhw import artifact
 from bnnhw.artifact import Artifact, ArtifactError
+from bnnhw.ir import OPERATIONS
 
 from .networks import dense_network, networks
 
@@ -91,7 +92,7 @@ def other_weights(header, tensors):
 @pytest.mark.parametrize("change, message", [
     (newer, "its format is 2, this version of bnnhw reads up to 1: please upgrade bnnhw"),
     (other_kind, "operation 'fc1': unknown kind 'Conv9d'; known are "
-                 "['Input', 'Flatten', 'Threshold', 'Dense', 'Affine', 'ArgMax']"),
+                 f"{list(OPERATIONS)}"),
     (other_weights, "its network digest does not match its network"),
 ])
 def test_messages(change, message, tmp_path):

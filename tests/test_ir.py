@@ -68,8 +68,8 @@ def test_digest_sees_every_integer():
 @pytest.mark.parametrize("make, message", [
     (lambda: chain(Dense("fc", "flat", np.ones((2, 5)))),
      "operation 'fc': weights take a vector of 5, but the input's shape is (6,)"),
-    (lambda: chain(Dense("fc", "flat", [[1, 0, 1, 1, 1, 1]])), "operation 'fc': weights must be -1 or +1, not 0"),
-    (lambda: chain(Dense("fc", "flat", [[1, 257, 1, 1, 1, 1]])), "operation 'fc': weights must be -1 or +1, not 257"),
+    (lambda: chain(Dense("fc", "flat", [[1, 2, 1, 1, 1, 1]])), "operation 'fc': weights must be -1, 0 or +1, not 2"),
+    (lambda: chain(Dense("fc", "flat", [[1, 257, 1, 1, 1, 1]])), "operation 'fc': weights must be -1, 0 or +1, not 257"),
     (lambda: Threshold("t", "flat", [[0]], [5]), "operation 't': falling must be false or true"),
     (lambda: Threshold("t", "flat", [[0]], [0], step=2.9), "operation 't': step must be an integer, not 2.9"),
     (lambda: Threshold("t", "flat", [[2**53 + 1]], [0]), "operation 't': levels must stay within 2**53"),
