@@ -43,7 +43,8 @@ def under(name, *packages):
 RULES = [
     ("gateware knows no network", lambda m: under(m, "bnnhw.gateware"),
      lambda i: under(i, "bnnhw") and not under(i, "bnnhw.gateware", "bnnhw.protocol") and i != "bnnhw"),
-    ("ir knows no gateware", lambda m: m in ("bnnhw.ir", "bnnhw.tensors", "bnnhw.operations", "bnnhw.spatial", "bnnhw.artifact"), lambda i: under(i, "bnnhw.gateware", "amaranth")),
+    ("ir knows no gateware", lambda m: m in ("bnnhw.ir", "bnnhw.tensors", "bnnhw.operations", "bnnhw.spatial", "bnnhw.artifact"),
+     lambda i: under(i, "bnnhw.gateware", "amaranth")),
     ("the golden model shares no code with the gateware", lambda m: m == "bnnhw.reference",
      lambda i: under(i, "bnnhw.gateware", "amaranth", "bnnhw.lower", "bnnhw.stages")),
     ("only train knows torch", lambda m: not under(m, "bnnhw.train"), lambda i: under(i, "torch")),
