@@ -78,6 +78,10 @@ class Topology:
         base, step = (-1, 2) if levels == 1 and self.chance(0.8) else (0, 1)
         self.add(Threshold, self.edge, values, self.rng.random(type.channels) < 0.3, base, step)
 
+    def norm(self):
+        channels = self.type.channels
+        self.add(Affine, self.edge, self.rng.integers(-3, 4, channels), self.rng.integers(-9, 10, channels))
+
     def pool(self):
         kind = SumPool2d if self.chance(0.3) else MaxPool2d
         self.add(kind, self.edge, self.kernel(), self.stride())
@@ -89,8 +93,7 @@ class Topology:
             self.threshold()
         self.convolution(same=True)
         if self.chance(0.5):
-            channels = self.type.channels
-            self.add(Affine, self.edge, self.rng.integers(-3, 4, channels), self.rng.integers(-9, 10, channels))
+            self.norm()
         if self.type.shape == self.types[start].shape:
             self.add(Add, self.edge, start)
         if self.chance(0.5):
@@ -99,6 +102,8 @@ class Topology:
     def block(self):
         kind = self.rng.choice(["convolution", "pool", "residual", "threshold"], p=[0.4, 0.2, 0.3, 0.1])
         getattr(self, kind)()
+        if self.chance(0.25):
+            self.norm()
         if self.chance(0.7) or self.type.bits > 10:
             self.threshold()
 
