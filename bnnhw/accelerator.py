@@ -17,9 +17,10 @@ TOP = "bnnhw_top"       # name of the top module
 
 
 class Core(wiring.Component):
-    """The chain of stages of a plan, with bytes in and result beats out. Every frame is whole.
+    """The stages of a plan, with bytes in and result beats out. Every frame is whole.
 
-    Submodules carry the names of the layers; a width converter in front of layer ``fc1`` is ``fc1_join`` or ``fc1_split``.
+    Submodules carry the names of the layers; a width converter in front of layer ``fc1`` is ``fc1_join`` or ``fc1_split``, what
+    gives its results to several layers is ``fc1_fork``.
     Interval and latency are those of the plan.
 
     Members
@@ -29,7 +30,7 @@ class Core(wiring.Component):
     o : :py:`Out(stream.Signature(StructLayout({"data": signed(8 * bytes_per_beat), "last": 1})))`
     """
     def __init__(self, plan):
-        self.elements = [(element.name, element.build()) for element in plan.chain]
+        self.elements = [(element, element.build()) for element in plan.elements]
         beat = data.StructLayout({"data": signed(8 * plan.bytes_per_beat), "last": 1})
         super().__init__({
             "i": In(stream.Signature(data.ArrayLayout(8, plan.input_lanes * plan.element_bytes))),
@@ -39,15 +40,23 @@ class Core(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        source = self.i
-        for name, component in self.elements:
-            m.submodules[name] = component
-            _join(m, source, component.i)
-            source = component.o
-            _show(m, name, source)
-        _join(m, source, self.o)
+        streams = {None: self.i}
+        for element, component in self.elements:
+            m.submodules[element.name] = component
+            for source, port in zip(element.sources, _ports(component, "i", element.sources), strict=True):
+                _join(m, streams.pop(source), port)
+            for name, port in zip(element.streams, _ports(component, "o", element.streams), strict=True):
+                streams[name] = port
+                _show(m, name, port)
+        result, = streams.values()
+        _join(m, result, self.o)
 
         return m
+
+
+def _ports(component, letter, names):
+    """The members of ``component`` for so many streams: ``i``, or ``i0, i1, ...``."""
+    return [getattr(component, letter if len(names) == 1 else f"{letter}{k}") for k in range(len(names))]
 
 
 def _show(m, name, source):
@@ -82,7 +91,6 @@ class Tap:
         Prefix of the stream's wires in the module ``bnnhw_top.core``: ``WIRE__payload``, ``WIRE__valid``, ``WIRE__ready``.
     lanes, bits : int
         Elements per word, bits per element, the first in the least significant bits.
-    signed : bool
     words : int
         Words per frame.
     lo, step : int
@@ -93,7 +101,6 @@ class Tap:
     wire: str
     lanes: int
     bits: int
-    signed: bool
     words: int
     lo: int
     step: int
@@ -102,15 +109,13 @@ class Tap:
 def taps(plan):
     """A :class:`Tap` for every stage that carries a whole edge of the network, in order; the result's beats are none."""
     found = []
-    for element in plan.chain:
+    for element in plan.elements:
         stage = element.stage
-        if stage is None or stage is plan.stages[-1]:
+        if stage is None or stage.edge is None or stage is plan.stages[-1]:
             continue
         type = plan.network.types[stage.edge]
-        signed = stage.kind == "affine"
-        lo, step = (0, 1) if signed else (type.lo, type.step)
-        found.append(Tap(stage.edge, stage.name, stage.name, stage.lanes(plan.options[stage.name])[1],
-                         stage.bits_out, signed, element.words_out, lo, step))
+        found.append(Tap(stage.edge, stage.name, stage.name, plan.lanes_out(stage.name), stage.bits_out, element.words_out,
+                         type.lo, type.step))
     return found
 
 
@@ -118,7 +123,7 @@ def top(plan):
     """The accelerator with its AXI4-Stream ports, as an Amaranth component."""
     return AxiStreamTop(Core(plan), lanes=plan.input_lanes * plan.element_bytes,
                         frame_elements=plan.frame_elements * plan.element_bytes, result_beats=plan.result_beats,
-                        bytes_per_beat=plan.bytes_per_beat, frames_in_flight=plan.schedule[2] + 2)
+                        bytes_per_beat=plan.bytes_per_beat, frames_in_flight=plan.schedule.frames + 2)
 
 
 def verilog(plan):

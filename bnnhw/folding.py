@@ -1,10 +1,10 @@
 """Automatic folding: for a target rate, the cheapest options of each stage that keep up with it."""
 
+from .buffers import with_buffers
 from .devices import DEVICES
+from .gateware.weights import style_for
 from .plan import Plan, PlanError
-from .stages import divisors
-from .stages.dense import FoldedOptions
-from .stages.threshold import ThresholdOptions
+from .stages.dense import weight_bits
 
 __all__ = ["fold", "check_memory"]
 
@@ -13,29 +13,38 @@ CELLS_PER_LANE = 2.5
 CELLS_PER_ACCUMULATOR_BIT = 2.2
 CELLS_PER_BLOCK_RAM = 100       # an exchange rate: a UP5K has 5,280 cells and 30 block RAMs, ECP5 about the same ratio
 SIMD_FOR_SPEED = 32             # a popcount of more inputs than this would set the clock
-LUT_ROM_BITS = 1024             # weight memories up to this size are tables: a block RAM would be mostly empty
+
+
+def _weighted(stage, options):
+    """Whether ``options`` are such as to be looked at: folded, the memory that suits the number of weights."""
+    return getattr(options, "style", "folded") == "folded" and options.memory == style_for(stage.weights.size)
 
 
 def _cells(stage, options):
-    words = stage.elements_in // options.simd
-    accumulator = stage.elements_in.bit_length() + 1
-    cells = options.pe * (CELLS_PER_LANE * options.simd + CELLS_PER_ACCUMULATOR_BIT * accumulator)
+    """What a layer with weights costs, in cells."""
+    simd = getattr(options, "simd", 1)
+    accumulator = max(stage.reach).bit_length() + 1
+    cells = options.pe * (CELLS_PER_LANE * simd * stage.bits_in + CELLS_PER_ACCUMULATOR_BIT * accumulator)
     if options.memory == "bram":
-        depth = words * stage.elements_out // options.pe
-        cells += CELLS_PER_BLOCK_RAM * DEVICES["up5k"].block_rams(options.pe * options.simd, depth)
+        width = weight_bits(stage.weights) * options.pe * simd
+        depth = stage.weights.size // (options.pe * simd)
+        cells += CELLS_PER_BLOCK_RAM * DEVICES["up5k"].block_rams(width, depth)
     return cells
 
 
-def _dense(stage, budget):
-    """The cheapest folding within ``budget`` cycles; among equals the faster one, then the one with more neurons at once."""
-    memory = "lut" if stage.weights.size <= LUT_ROM_BITS else "bram"
-    space = [FoldedOptions(pe=pe, simd=simd, memory=memory)
-             for pe in divisors(stage.elements_out) for simd in divisors(stage.elements_in)]
+def _choose(stage, budget):
+    """The cheapest options within ``budget`` cycles; among equals the faster ones, then those with more neurons at once."""
+    space = list(stage.folding_space())
+    if hasattr(stage, "weights"):
+        space = [options for options in space if _weighted(stage, options)]
     fitting = [options for options in space if stage.cycles(options) <= budget]
     if not fitting:
-        raise PlanError(f"layer {stage.name!r}: {budget} cycles per image are not enough: "
-                        f"even fully parallel it takes {min(map(stage.cycles, space))}")
-    quick = [options for options in fitting if options.simd <= SIMD_FOR_SPEED] or fitting
+        least = min(map(stage.cycles, space))
+        how = "it takes" if len(space) == 1 else "even fully parallel it takes"
+        raise PlanError(f"layer {stage.name!r}: {budget} cycles per image are not enough: {how} {least}")
+    if not hasattr(stage, "weights"):
+        return min(fitting, key=stage.lanes)
+    quick = [options for options in fitting if getattr(options, "simd", 1) <= SIMD_FOR_SPEED] or fitting
     return min(quick, key=lambda options: (_cells(stage, options), stage.cycles(options), -options.pe))
 
 
@@ -52,19 +61,8 @@ def fold(network, stages, *, clock_hz, fps):
     budget = int(clock_hz // fps)
     if budget < 1:
         raise PlanError(f"{fps:,.0f} images/s at {clock_hz / 1e6:g} MHz: at most one image per cycle is possible")
-    options = {}
-    for stage in stages:
-        if stage.kind == "dense":
-            options[stage.name] = _dense(stage, budget)
-        elif stage.kind == "threshold":
-            lanes = [lanes for lanes in divisors(stage.elements_in) if stage.elements_in // lanes <= budget]
-            options[stage.name] = ThresholdOptions(lanes=lanes[0])
-        else:
-            options[stage.name] = next(stage.folding_space())
-            if stage.cycles(options[stage.name]) > budget:
-                raise PlanError(f"layer {stage.name!r}: {budget} cycles per image are not enough: "
-                                f"it takes {stage.cycles(options[stage.name])}")
-    return Plan(network, stages, options, int(clock_hz))
+    options = {stage.name: _choose(stage, budget) for stage in stages}
+    return with_buffers(Plan(network, stages, options, int(clock_hz)))
 
 
 def check_memory(plan, device):
@@ -85,7 +83,7 @@ def check_memory(plan, device):
     total = sum(needed.values())
     if total > device.brams:
         most = max(needed, key=needed.get)
-        bits = sum(stage.weights.size for stage in plan.stages if stage.kind == "dense")
+        bits = sum(stage.weights.size for stage in plan.stages if hasattr(stage, "weights"))
         raise PlanError(f"the {bits:,} weights take {total} block RAMs as folded, but {device.name} has {device.brams} "
                         f"({device.brams * device.bram_shapes[0][0] * device.bram_shapes[0][1]:,} bits); "
                         f"layer {most!r} alone takes {needed[most]}")

@@ -1,174 +1,185 @@
-"""Lowering: from a network's operations to the stages of the hardware, each rewrite exact.
+"""Lowering: from a network's operations to the stages of the hardware.
 
-The rewrites: a threshold joins the dense layer in front of it and moves from sums to match counts; a falling threshold
-becomes flipped weights; flattening vanishes, since streams carry the elements in that order anyway; an affine's integers
-take up the change from sums to match counts.
+The rewrites of :mod:`bnnhw.rewrite` come first. Then each operation becomes a stage, except that a threshold of one level joins
+the dense layer or convolution in front of it, and flattening vanishes, since streams carry the elements in that order anyway.
+Between stages every value travels as its code ``(value - lo) / step`` of the edge's type.
 """
 
-import numpy as np
-from amaranth.hdl import Shape
-
 from .errors import UserError
-from .ir import Affine, ArgMax, Dense, Flatten, Input, Threshold
-from .stages import AffineStage, ClassStage, DenseStage, ScoresStage, ThresholdStage
+from .ir import (
+    Add,
+    Affine,
+    ArgMax,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool2d,
+    SumPool2d,
+    Threshold,
+)
+from .matching import matching
+from .rewrite import WEIGHTED, rewrite
+from .stages import (
+    AddStage,
+    AffineStage,
+    ClassStage,
+    ConvStage,
+    DenseStage,
+    DepthwiseStage,
+    InputStage,
+    MaxPoolStage,
+    ScoresStage,
+    SumPoolStage,
+    ThresholdStage,
+)
 
-__all__ = ["LoweringError", "match_thresholds", "lower"]
+__all__ = ["LoweringError", "lower"]
 
-
-RESERVED = ("i", "o", "clk", "rst")     # ports of the module in which the stages stand
+RESERVED = ("i", "o", "clk", "rst", "s_axis", "m_axis")     # ports of the modules in which the stages stand
+RESERVED_ENDS = ("_join", "_split", "_fork")
+RESERVED_MIDDLE = "_to_"
+STAGES = {"Dense": DenseStage, "Conv2d": ConvStage, "DepthwiseConv2d": DepthwiseStage}
 
 
 class LoweringError(UserError, ValueError):
     """A network for which there is no hardware yet; the message names the operation and what would be accepted."""
 
 
-def match_thresholds(weights, threshold):
-    """A dense layer's weights and thresholds on match counts, all rising.
-
-    Parameters
-    ----------
-    weights : int8 array (n_out, n_in)
-    threshold : Threshold
-        One level per channel, on the sums ``s = 2 p - n_in``.
-
-    Returns
-    -------
-    weights : int8 array (n_out, n_in)
-        The rows of falling channels negated.
-    thresholds : list of int (n_out,)
-        The sign is +1 where the match count ``p`` is at least this; 0 is always, n_in + 1 never.
-    """
-    n_in = weights.shape[1]
-    level, falling = threshold.levels[:, 0], threshold.falling
-    # Rising: s >= t is p >= ceil((t + n) / 2). Falling: s <= t is -s >= -t, and -s is the sum with negated weights.
-    level = np.where(falling, -level, level)
-    counts = np.clip(-(-(level + n_in) // 2), 0, n_in + 1)
-    return np.where(falling[:, None], -weights, weights).astype(np.int8), counts.tolist()
-
-
-def _only_signs(name, operation):
-    if operation.levels.shape[1] != 1 or (operation.base, operation.step) != (-1, 2):
-        raise LoweringError(f"operation {name!r}: the hardware's thresholds give signs (one level, base -1, step 2), "
-                            f"not {operation.levels.shape[1]} levels with base {operation.base} and step {operation.step}")
+def _refuse(name, reason):
+    raise LoweringError(f"operation {name!r}: {reason}")
 
 
 class _Lowering:
-    def __init__(self, network, scores):
-        self.network, self.scores = network, scores
-        self.stages = []
-        self.score = None       # shape of what the last stage gives where that is sums, x meaning lo + step * x
-        self.lo, self.step = 0, 1
+    """``network`` is the rewritten one, ``given`` the one whose edges can be compared."""
+    def __init__(self, given, scores):
+        self.given, self.scores = given, scores
+        self.network, self.titles = rewrite(given)
+        self.stages, self.made = [], {}     # made: edge -> the stage that gives it
 
-    def refuse(self, name, reason):
-        raise LoweringError(f"operation {name!r}: {reason}")
+    def add(self, kind, operation, edge, **facts):
+        title = self.titles.get(operation.name, operation.name)
+        name = operation.name if any(stage.name == title for stage in self.stages) else title
+        if name in RESERVED or name.endswith(RESERVED_ENDS) or RESERVED_MIDDLE in name:
+            ends = ", ".join(f"...{end}" for end in RESERVED_ENDS)
+            _refuse(name, f"the hardware needs this name for itself (as {', '.join(RESERVED)}, {ends}, ...{RESERVED_MIDDLE}...): "
+                          "choose another")
+        sources = [self.made[source] for source in operation.inputs if self.made[source] is not None]
+        self.stages.append(kind(name, sources, edge if edge in self.given.operations else None, **facts))
+        self.made[edge] = name
 
-    def next(self, name):
-        """The one operation that takes edge ``name``, flattening skipped."""
-        consumers = self.network.consumers(name)
-        if len(consumers) != 1:
-            self.refuse(name, f"its result must go to exactly one operation, not to {consumers or 'none'}")
-        operation = self.network.operations[consumers[0]]
-        if name in self.network.outputs and not isinstance(operation, ArgMax):
-            self.refuse(name, "only a class and its scores can be outputs")
-        return self.next(operation.name) if isinstance(operation, Flatten) else operation
+    def only_taker(self, edge, behind=()):
+        """The operation that alone takes ``edge``, or None; operations of kind ``behind`` are looked through."""
+        takers = self.network.consumers(edge)
+        if len(takers) != 1 or edge in self.network.outputs:
+            return None
+        taker = self.network.operations[takers[0]]
+        return self.only_taker(taker.name, behind) if isinstance(taker, behind) else taker
 
-    def add(self, kind, name, edge, **facts):
-        if name in RESERVED or name.endswith(("_join", "_split")):
-            self.refuse(name, f"the hardware needs this name for itself (as {', '.join(RESERVED)}, ..._join, ..._split): "
-                              "choose another")
-        self.stages.append(kind(name, [self.stages[-1].name] if self.stages else [], edge, **facts))
-
-    def input(self):
-        """The input and the threshold on it."""
-        if len(self.network.inputs) != 1:
-            self.refuse(self.network.inputs[1], f"one input is possible, not {len(self.network.inputs)}")
-        name = self.network.inputs[0]
-        type = self.network.types[name]
-        following = self.next(name)
-        if isinstance(following, Threshold):
-            _only_signs(following.name, following)
-            codes = (following.levels[:, 0] - type.lo) // type.step     # in normal form, so it divides
-            self.add(ThresholdStage, following.name, following.name, elements=type.size, bits=8 * -(-type.bits // 8),
-                     levels=codes.tolist(), falling=following.falling.tolist())
-            return self.next(following.name)
+    def input(self, operation, type):
+        """Values arrive in whole bytes; a threshold that alone takes them works on those."""
         if type.is_bipolar:             # a byte per sign: 0 is -1, anything else +1
-            self.add(ThresholdStage, name, name, elements=type.size, bits=8, levels=[1], falling=[False])
-            return following
-        self.refuse(following.name, f"the input's values {type.lo} to {type.hi} must go through a Threshold first")
+            self.add(ThresholdStage, operation, operation.name, elements=type.size, bits=8, levels=[[1]], falling=[False])
+        elif isinstance(self.only_taker(operation.name, behind=Flatten), Threshold):
+            self.made[operation.name] = None
+        else:
+            self.add(InputStage, operation, operation.name, elements=type.size, bits=type.bits)
 
-    def dense(self, operation):
-        type = self.network.types[operation.inputs[0]]
-        if not type.is_bipolar:
-            self.refuse(operation.name, f"its input must be signs, not values {type.lo} to {type.hi}")
-        following = self.next(operation.name)
-        if isinstance(following, Threshold):
-            _only_signs(following.name, following)
-            weights, thresholds = match_thresholds(operation.weights, following)
-            self.add(DenseStage, operation.name, following.name, weights=weights, thresholds=thresholds)
-            self.score = None
-            return self.next(following.name)
-        self.add(DenseStage, operation.name, operation.name, weights=operation.weights, thresholds=None)
-        self.score = Shape(operation.weights.shape[1].bit_length(), False)
-        self.lo, self.step = -operation.weights.shape[1], 2
-        return following
-
-    def affine(self, operation):
-        if self.score is None or isinstance(self.stages[-1], AffineStage):
-            self.refuse(operation.name, "its input must be the sums of a Dense")
-        scale, offset = operation.scale, operation.offset
-        self.add(AffineStage, operation.name, operation.name, elements=len(scale), bits=self.score.width,
-                 scale=(scale * self.step).tolist(), offset=(scale * self.lo + offset).tolist())
-        self.score, self.lo, self.step = self.stages[-1].shape, 0, 1
-        return self.next(operation.name)
-
-    def result(self, operation):
-        classes = self.network.types[operation.inputs[0]].size
-        type = self.network.types[operation.inputs[0]]
-        class_bytes = -(-self.network.types[operation.name].bits // 8)
-        if self.score is None:
-            self.refuse(operation.name, "its input must be the sums of a Dense or an Affine of them")
-        if self.network.consumers(operation.name):
-            self.refuse(operation.name, f"nothing can follow the class, but {self.network.consumers(operation.name)[0]!r} does")
-        if self.network.outputs[0] != operation.name or set(self.network.outputs) - {operation.name, *operation.inputs}:
-            self.refuse(operation.name, f"the outputs must be the class and, after it, its scores, not {self.network.outputs}")
-        if not self.scores:
-            self.add(ClassStage, operation.name, operation.name, classes=classes, score=self.score,
-                     bytes_per_beat=class_bytes)
+    def threshold(self, operation, type):
+        if operation.name in self.made:         # in the stage in front
             return
-        width = Shape.cast(range(min(type.lo, -1), max(type.hi, classes - 1) + 1)).width
-        self.add(ScoresStage, operation.name, operation.name, classes=classes, score=self.score,
-                 bytes_per_beat=-(-width // 8), lo=self.lo, step=self.step)
+        codes = (operation.levels - type.lo) // type.step       # in normal form, so it divides
+        bits = type.bits if self.made[operation.inputs[0]] else 8 * -(-type.bits // 8)
+        self.add(ThresholdStage, operation, operation.name, elements=type.size, bits=bits, levels=codes.tolist(),
+                 falling=operation.falling.tolist())
+
+    def weighted(self, operation, type):
+        """A dense layer or convolution, with the threshold behind it where that is one level for signs or other bits."""
+        matches = matching(operation, type)
+        facts = {"weights": operation.weights, "bits": type.bits, "reach": matches.reach}
+        if not isinstance(operation, Dense):
+            facts |= {"image": type.shape[:2], "stride": operation.stride, "padding": operation.padding, "fill": matches.fill}
+        taker = self.only_taker(operation.name)
+        if isinstance(taker, Threshold) and taker.levels.shape[1] == 1:     # rising: rewritten so
+            edge, result = taker.name, matches.signs(taker.levels[:, 0])
+        else:
+            edge, result = operation.name, matches.codes(self.network.types[operation.name])
+        self.add(STAGES[operation.kind], operation, edge, result=result, **facts)
+
+    def pool(self, operation, type):
+        facts = {"image": type.shape[:2], "channels": type.channels, "kernel": operation.kernel, "stride": operation.stride,
+                 "bits": type.bits}
+        if isinstance(operation, SumPool2d):
+            # Codes add up to the code of the sum.
+            self.add(SumPoolStage, operation, operation.name, width=self.network.types[operation.name].bits, **facts)
+        else:
+            self.add(MaxPoolStage, operation, operation.name, minimum=operation.least(type.channels).tolist(), **facts)
+
+    def affine(self, operation, type):
+        result = self.network.types[operation.name]
+        offsets = operation.scale * type.lo + operation.offset - result.lo
+        self.add(AffineStage, operation, operation.name, elements=type.size, bits=type.bits, width=result.bits,
+                 scale=(operation.scale * type.step // result.step).tolist(), offset=(offsets // result.step).tolist())
+
+    def add_up(self, operation, first, second):
+        result = self.network.types[operation.name]
+        # Codes count from the lowest value, and the lowest values add up. One that never changes has no step of its own.
+        scales = [type.step // result.step if type.levels > 1 else 1 for type in (first, second)]
+        self.add(AddStage, operation, operation.name, elements=first.size, bits=(first.bits, second.bits), scales=scales,
+                 width=result.bits)
+
+    def result(self, operation, type):
+        name, outputs = operation.name, self.given.outputs
+        if self.network.consumers(name):
+            _refuse(name, f"nothing can follow the class, but {self.network.consumers(name)[0]!r} does")
+        if outputs[0] != name or set(outputs) - {name, *operation.inputs}:
+            _refuse(name, f"the outputs must be the class and, after it, its scores, not {outputs}")
+        facts = {"classes": type.size, "score_bits": type.bits}
+        class_bits = self.network.types[name].bits
+        if not self.scores:
+            self.add(ClassStage, operation, name, bytes_per_beat=-(-class_bits // 8), **facts)
+            return
+        width = 1 + max(max(end, ~end).bit_length() for end in (type.lo, type.hi, type.size - 1))
+        self.add(ScoresStage, operation, name, bytes_per_beat=-(-width // 8), lo=type.lo, step=type.step, **facts)
+
+    def run(self):
+        if len(self.network.inputs) != 1:
+            _refuse(self.network.inputs[1], f"one input is possible, not {len(self.network.inputs)}")
+        ends = [operation for operation in self.network.operations.values() if isinstance(operation, ArgMax)]
+        if len(ends) != 1:
+            _refuse(self.network.outputs[0], f"a network must end in one ArgMax, not in {len(ends)}")
+        for name in self.network.outputs:
+            if name not in (ends[0].name, *ends[0].inputs):
+                _refuse(name, "only a class and its scores can be outputs")
+        actions = {Threshold: self.threshold, MaxPool2d: self.pool, SumPool2d: self.pool, Affine: self.affine, Add: self.add_up,
+                   ArgMax: self.result} | dict.fromkeys(WEIGHTED, self.weighted)
+        for name, operation in self.network.operations.items():
+            if isinstance(operation, Input):
+                self.input(operation, self.network.types[name])
+            elif isinstance(operation, Flatten):
+                self.made[name] = self.made[operation.inputs[0]]
+            else:
+                actions[type(operation)](operation, *(self.network.types[source] for source in operation.inputs))
+        return self.stages
 
 
 def lower(network, *, scores=False):
-    """The stages that compute ``network``, in order.
+    """The stages that compute ``network``.
 
     Parameters
     ----------
     network : Network
-        Input, thresholds and dense layers in a chain, ending in an ArgMax.
+        With one input, and one ArgMax at its end.
     scores : bool
         Whether the result carries the scores besides the class.
 
     Returns
     -------
     list of Stage
+        In topological order: the first takes the input, the last gives the result.
 
     Raises
     ------
     LoweringError
         The network has an operation or a connection for which there is no hardware.
     """
-    lowering = _Lowering(network, scores)
-    operation = lowering.input()
-    while not isinstance(operation, ArgMax):
-        if isinstance(operation, Dense):
-            operation = lowering.dense(operation)
-        elif isinstance(operation, Affine):
-            operation = lowering.affine(operation)
-        elif isinstance(operation, (Threshold, Input)):
-            lowering.refuse(operation.name, "a Threshold can stand on the input or behind a Dense, not here")
-        else:
-            lowering.refuse(operation.name, f"there is no hardware for {operation.kind}")
-    lowering.result(operation)
-    return lowering.stages
+    return _Lowering(network, scores).run()

@@ -1,16 +1,16 @@
-"""Plans: the options of every stage, and what follows from them to the cycle."""
+"""Plans: the options of every stage, the buffers of branches, and what follows from them to the cycle."""
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from . import schedule
 from .errors import UserError
+from .gateware.fork import Fork
 from .gateware.width import DownConverter, UpConverter
-from .stages import Stage, timing
+from .stages import Stage, timing, unit_timing
 
 __all__ = ["Element", "Plan", "PlanError"]
-
-FRAMES_TO_SETTLE = 3        # frames beyond those on their way, after which the interval has settled
 
 
 class PlanError(UserError, ValueError):
@@ -19,19 +19,25 @@ class PlanError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Element:
-    """One component of the chain: a stage, or a width converter in front of one.
+    """One component of the graph: a stage, a fork behind one, or a width converter in front of one.
 
     Attributes
     ----------
     name : str
         Of the submodule.
+    sources, streams : tuple of str
+        Streams that it takes and gives. A stream has the name of the element that gives it; those of a fork are
+        ``STAGE_to_CONSUMER``. The input is None.
     build : callable () -> Component
+        With members ``i`` and ``o``, or ``i0, i1, ...`` and ``o0, o1, ...`` where there are several.
     timing : callable () -> timing model
     words_in, words_out : int
-        Words per frame.
+        Words per frame of each stream.
     stage : Stage or None
     """
     name: str
+    sources: tuple
+    streams: tuple
     build: object
     timing: object
     words_in: int
@@ -39,42 +45,93 @@ class Element:
     stage: Stage | None = None
 
 
-def _convert(stage, elements, bits, have, want):
-    """Elements that turn words of ``have`` elements into words of ``want``, through their least common multiple."""
-    steps, common = [], math.lcm(have, want)
-    if common != have:
-        ratio = common // have
-        steps.append(Element(f"{stage.name}_join", functools.partial(UpConverter, bits, have, ratio),
-                             functools.partial(timing.Up, ratio), elements // have, elements // common))
-    if common != want:
-        ratio = common // want
-        steps.append(Element(f"{stage.name}_split", functools.partial(DownConverter, bits, want, ratio),
-                             functools.partial(timing.Down, ratio), elements // common, elements // want))
-    return steps
+class _Graph:
+    """Puts the elements of a plan together, stage by stage."""
+    def __init__(self, plan, fifos):
+        self.plan, self.fifos = plan, fifos
+        self.elements = []
+        self.ends = {}          # (stage, consumer and its port) -> stream that has its words
+        for stage in plan.stages:
+            self.place(stage)
+
+    def place(self, stage):
+        options = self.plan.options[stage.name]
+        want, give = stage.lanes(options)
+        sources = [self.convert(stage, port, source, want) for port, source in enumerate(stage.sources)] or [None]
+        self.elements.append(Element(stage.name, tuple(sources), (stage.name,), functools.partial(stage.build, options),
+                                     functools.partial(stage.timing, options), stage.elements_in // want,
+                                     stage.elements_out // give, stage))
+        self.fork(stage, give)
+
+    def fork(self, stage, give):
+        takers = [(consumer.name, port) for consumer in self.plan.stages for port, source in enumerate(consumer.sources)
+                  if source == stage.name]
+        if len(takers) < 2:
+            self.ends |= {(stage.name, *taker): stage.name for taker in takers}
+            return
+        streams = [f"{stage.name}_to_{name}" + (f"_{port}" if takers.count((name, 1 - port)) else "") for name, port in takers]
+        depths = tuple(self.fifos[stream] for stream in streams)
+        words = stage.elements_out // give
+        self.elements.append(Element(f"{stage.name}_fork", (stage.name,), tuple(streams),
+                                     functools.partial(Fork, give * stage.bits_out, depths),
+                                     functools.partial(unit_timing.Fork, depths), words, words))
+        self.ends |= {(stage.name, *taker): stream for taker, stream in zip(takers, streams, strict=True)}
+
+    def convert(self, stage, port, source, want):
+        """The stream of ``source``'s words in words of ``want`` elements, through their least common multiple."""
+        stream, have = self.ends[source, stage.name, port], self.plan.lanes_out(source)
+        bits, elements = stage.bits(port), stage.elements_in
+        name = stage.name if len(stage.sources) == 1 else f"{stage.name}_{port}"
+        common = math.lcm(have, want)
+        for kind, model, end, lanes, ratio, before, after in (
+                (UpConverter, timing.Up, "join", have, common // have, have, common),
+                (DownConverter, timing.Down, "split", want, common // want, common, want)):
+            if ratio == 1:
+                continue
+            self.elements.append(Element(f"{name}_{end}", (stream,), (f"{name}_{end}",),
+                                         functools.partial(kind, bits, lanes, ratio), functools.partial(model, ratio),
+                                         elements // before, elements // after))
+            stream = f"{name}_{end}"
+        return stream
+
+
+class _AnyDepth(dict):
+    """Depths of buffers, zero where none is known."""
+    def __missing__(self, stream):
+        return 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How parallel each stage of a network is.
+    """How parallel each stage of a network is, and how deep the buffers of its branches.
 
     Attributes
     ----------
     network : Network
     stages : list of Stage
-        From :func:`bnnhw.lower.lower`.
+        From :func:`bnnhw.lower.lower`, in topological order.
     options : dict stage name -> Options
     clock_hz : int
         The clock for which images per second are stated.
+    fifos : dict stream -> int
+        Words that each branch of a fork can hold besides two in a register slice or one at a memory's output; see
+        :mod:`bnnhw.buffers`.
     """
     network: object
     stages: list
     options: dict
     clock_hz: int
+    fifos: dict = field(default_factory=dict)
 
     @property
     def scores(self):
         """Whether a result carries the scores."""
         return self.stages[-1].kind == "scores"
+
+    def lanes_out(self, name):
+        """Elements per word at the output of stage ``name``."""
+        stage = next(stage for stage in self.stages if stage.name == name)
+        return stage.lanes(self.options[name])[1]
 
     @property
     def input_lanes(self):
@@ -87,7 +144,7 @@ class Plan:
 
     @property
     def element_bytes(self):
-        return self.stages[0].bits_in // 8
+        return self.stages[0].bits(0) // 8
 
     @property
     def result_beats(self):
@@ -98,54 +155,60 @@ class Plan:
         return self.stages[-1].bytes_per_beat
 
     @functools.cached_property
-    def chain(self):
-        """The :class:`Element` list from the input to the result."""
-        elements, have = [], self.input_lanes
-        for stage in self.stages:
-            options = self.options[stage.name]
-            want, give = stage.lanes(options)
-            elements += _convert(stage, stage.elements_in, stage.bits_in, have, want)
-            elements.append(Element(stage.name, functools.partial(stage.build, options),
-                                    functools.partial(stage.timing, options),
-                                    stage.elements_in // want, stage.elements_out // give, stage))
-            have = give
-        return elements
+    def elements(self):
+        """The :class:`Element` list, every element behind those whose streams it takes."""
+        return _Graph(self, self.fifos).elements
+
+    @functools.cached_property
+    def branches(self):
+        """{stream of a fork: its words per frame}."""
+        return {stream: element.words_out for element in _Graph(self, _AnyDepth()).elements if len(element.streams) > 1
+                for stream in element.streams}
 
     @functools.cached_property
     def schedule(self):
-        """(cycles per inference, latency in cycles, frames on their way), of the accelerator at its AXI4-Stream ports.
+        """The :class:`~bnnhw.schedule.Schedule` of the accelerator at its AXI4-Stream ports.
 
-        The interval is that between results of consecutive frames once it has settled, with a source that always
-        offers; the latency that of a frame in an empty accelerator: cycles from the transfer of its first beat to that
-        of its last result beat, both included. The frames are the most on their way until the interval has settled,
-        enough for the rate.
+        Raises
+        ------
+        PlanError
+            A buffer of a branch is so small that nothing moves any more.
         """
-        beats = self.frame_elements // self.input_lanes
-        limit = 100 + 2 * sum(stage.cycles(self.options[stage.name]) for stage in self.stages)
+        try:
+            return schedule.schedule(self.framed, self.beats, self.result_beats, self.patience)
+        except schedule.Stuck as stuck:
+            full = [stream for stream in self.branches if stuck.streams[stream] == (True, False)]
+            depths = ", ".join(f"{stream!r} with {self.fifos[stream]} words" for stream in full)
+            raise PlanError(f"deadlock: the buffer {depths} is full, and what would empty it waits for another branch: "
+                            "make it deeper") from None
 
-        def cycles(frames):
-            # A register slice stands at either end of the wrapper.
-            models = [timing.Slice(), *(element.timing() for element in self.chain), timing.Slice()]
-            accepted, given = timing.run(models, beats, self.result_beats, frames, limit)
-            return accepted[::beats], given[self.result_beats - 1::self.result_beats]
-        starts, ends = cycles(1)
-        latency = ends[0] - starts[0] + 1
-        # Until the last frame is accepted the accelerator is as full as it gets.
-        frames = FRAMES_TO_SETTLE + 2
-        while True:
-            starts, ends = cycles(frames)
-            flying = max(sum(s <= end for s in starts) - k for k, end in enumerate(ends))
-            if flying + FRAMES_TO_SETTLE < frames:
-                return ends[-1] - ends[-2], latency, flying
-            frames *= 2
+    @property
+    def beats(self):
+        """Beats of a frame at the input."""
+        return self.frame_elements // self.input_lanes
+
+    @property
+    def patience(self):
+        """Cycles without any transfer after which it is stuck for good."""
+        return 100 + 2 * sum(stage.cycles(self.options[stage.name]) for stage in self.stages)
+
+    @property
+    def framed(self):
+        """The elements between the two register slices of the AXI4-Stream wrapper."""
+        first, *rest = self.elements
+        begin = Element("s_axis", (None,), ("s_axis",), None, timing.Slice, self.beats, self.beats)
+        first = Element(first.name, ("s_axis",), *(getattr(first, key) for key in (
+            "streams", "build", "timing", "words_in", "words_out", "stage")))
+        end = Element("m_axis", (self.stages[-1].name,), ("m_axis",), None, timing.Slice, self.result_beats, self.result_beats)
+        return [begin, first, *rest, end]
 
     @property
     def cycles_per_inference(self):
-        return self.schedule[0]
+        return self.schedule.interval
 
     @property
     def latency_cycles(self):
-        return self.schedule[1]
+        return self.schedule.latency
 
     @property
     def core_fps(self):
@@ -156,6 +219,5 @@ class Plan:
     def bottleneck(self):
         """The stage's element with the most cycles per frame."""
         def busy(element):
-            own = element.stage.cycles(self.options[element.name]) if element.stage else 0
-            return max(own, element.words_in, element.words_out)
-        return max((element for element in self.chain if element.stage), key=busy)
+            return max(element.stage.cycles(self.options[element.name]), element.words_in, element.words_out)
+        return max((element for element in self.elements if element.stage), key=busy)

@@ -149,7 +149,8 @@ class Simulator:
         """The simulator of ``verilog``, which was made from ``plan``."""
         return cls(verilog, lanes=plan.input_lanes * plan.element_bytes,
                    frame_bytes=plan.frame_elements * plan.element_bytes, result_beats=plan.result_beats,
-                   bytes_per_beat=plan.bytes_per_beat, taps=taps, streams=[element.name for element in plan.chain], **more)
+                   bytes_per_beat=plan.bytes_per_beat, taps=taps,
+                   streams=[name for element in plan.elements for name in element.streams], **more)
 
     def program(self, trace=False):
         """The compiled program, a Path. Raises :exc:`~bnnhw.tools.ToolMissing` or :exc:`~bnnhw.tools.ToolError`."""
@@ -276,6 +277,5 @@ def _values(tap, path, frames):
     bits = np.unpackbits(words, axis=1, bitorder="little")[:, :tap.lanes * tap.bits].reshape(-1, tap.lanes, tap.bits)
     codes = np.zeros(bits.shape[:2], dtype)
     for place in range(tap.bits):
-        negative = tap.signed and place == tap.bits - 1
-        codes += bits[:, :, place].astype(dtype) * dtype(-(1 << place) if negative else 1 << place)
+        codes += bits[:, :, place].astype(dtype) * dtype(1 << place)
     return (tap.lo + tap.step * codes).reshape(frames, -1)

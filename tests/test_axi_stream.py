@@ -12,8 +12,9 @@ from amaranth.sim import Simulator
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bnnhw import tools
+from bnnhw import schedule, tools
 from bnnhw.gateware.axi_stream import AxiStreamTop
+from bnnhw.plan import Element
 from bnnhw.stages import timing
 
 from . import axi_cores, streams
@@ -103,9 +104,9 @@ def test_timing_models():
             self.turn = (self.turn + pop) % 3
             super().step(push, pop and self.turn == 0)
 
-    _, given = timing.run([timing.Slice(), Tally(), timing.Slice()], 4, 3, 5, 100)
-    assert [t - times[0] for t in times] == [t - given[0] for t in given]
-    assert times[0] == given[0] + 1     # the cycle after reset
+    elements = [Element(name, (source,), (name,), None, model, 1, 1)
+                for source, name, model in ((None, "a", timing.Slice), ("a", "b", Tally), ("b", "c", timing.Slice))]
+    assert times == schedule.run(elements, 4, 3, 5, 100).given
 
 
 @pytest.mark.parametrize("beats_before", [0, 1, 3, 4, 5, 9])

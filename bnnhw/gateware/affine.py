@@ -5,65 +5,81 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .streams import RegisterSlice
+from .threshold import turns
+from .weights import RomSource, style_for
 
 __all__ = ["AffineUnit"]
 
 
 class AffineUnit(wiring.Component):
-    """``scale[c] * x + offset[c]`` for elements that come one at a time, channel 0 first, over and over.
+    """``scale[c] * x + offset[c]`` for each element, ``lanes`` elements per cycle in channel-last order.
 
-    One element per cycle, latency 2 cycles. The product is written as ``*`` of a variable and a table's constant, so
-    synthesis may use the fabric's multipliers.
+    One group per cycle, latency 2 cycles. The product is written as ``*`` of a variable and a table's constant, so synthesis may
+    use the fabric's multipliers; scales that are the same for a lane's channels are constants, and powers of two cost nothing.
 
     Parameters
     ----------
     bits : int
         Width of an element, unsigned.
     scale, offset : list of int (C,)
+    width : int
+        Of a result, unsigned, which must fit.
+    lanes : int
 
     Members
     -------
-    i : :py:`In(stream.Signature(ArrayLayout(bits, 1)))`
-    o : :py:`Out(stream.Signature(ArrayLayout(signed(width), 1)))`
-        ``width`` is what the greatest result needs.
+    i : :py:`In(stream.Signature(ArrayLayout(bits, lanes)))`
+        Element ``j`` of group ``k`` belongs to channel ``(k * lanes + j) % C``.
+    o : :py:`Out(stream.Signature(ArrayLayout(width, lanes)))`
     """
-    def __init__(self, *, bits, scale, offset):
+    def __init__(self, *, bits, scale, offset, width, lanes):
         if len(scale) != len(offset) or not scale:
             raise ValueError(f"scale and offset must have the same number of channels, not {len(scale)} and {len(offset)}")
-        self.bits, self.scale, self.offset = bits, [int(a) for a in scale], [int(b) for b in offset]
-        ends = [a * x + b for a, b in zip(self.scale, self.offset, strict=True) for x in (0, 2**bits - 1)]
-        width = Shape.cast(range(min(*ends, -1), max(*ends, 0) + 1)).width
-        self.shape = signed(width)
-        super().__init__({"i": In(stream.Signature(data.ArrayLayout(bits, 1))),
-                          "o": Out(stream.Signature(data.ArrayLayout(self.shape, 1)))})
+        self.bits, self.lanes, self.width = bits, lanes, width
+        self.scale, self.offset = [int(a) for a in scale], [int(b) for b in offset]
+        self._layout = data.ArrayLayout(width, lanes)
+        super().__init__({"i": In(stream.Signature(data.ArrayLayout(bits, lanes))), "o": Out(stream.Signature(self._layout))})
 
     def elaborate(self, platform):
         m = Module()
 
-        m.submodules.slice = out = RegisterSlice(data.ArrayLayout(self.shape, 1))
+        m.submodules.slice = out = RegisterSlice(self._layout)
         wiring.connect(m, out.o, wiring.flipped(self.o))
-
-        channels = len(self.scale)
-        channel = Signal(range(channels))
-        scale = Signal(Shape.cast(range(min(self.scale), max(*self.scale, 0) + 1)))
-        offset = Signal(Shape.cast(range(min(self.offset), max(*self.offset, 0) + 1)))
-        with m.Switch(channel):
-            for c in range(channels):
-                with m.Case(c):
-                    m.d.comb += [scale.eq(self.scale[c]), offset.eq(self.offset[c])]
-
-        product = Signal(self.shape, reset_less=True)
-        added = Signal.like(offset, reset_less=True)
-        done = Signal()
-        en = ~done | out.i.ready
+        done, en, fetched = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.i.ready.eq(en),
+            en.eq(~done | out.i.ready),
+            self.i.ready.eq(en & fetched),
             out.i.valid.eq(done),
-            out.i.p[0].eq(product + added),
         ]
+        taken = self.i.valid & self.i.ready
         with m.If(en):
-            m.d.sync += [done.eq(self.i.valid), product.eq(self.i.p[0] * scale), added.eq(offset)]
-            with m.If(self.i.valid):
-                m.d.sync += channel.eq(Mux(channel == channels - 1, 0, channel + 1))
+            m.d.sync += done.eq(taken)
+
+        # Each lane's scales and offsets, by turn; a table holds those that change.
+        own = [[(k * self.lanes + lane) % len(self.scale) for k in range(turns(len(self.scale), self.lanes))]
+               for lane in range(self.lanes)]
+        values = [[vector[c] for c in channels] for channels in own for vector in (self.scale, self.offset)]
+        shapes = [Shape.cast(range(min(*column, 0), max(*column, 0) + 1)) for column in values]
+        changing = [k for k, column in enumerate(values) if len(set(column)) > 1]
+        chosen = [Const(column[0], shape) for column, shape in zip(values, shapes, strict=True)]
+        if changing:
+            layout = data.StructLayout({f"v{k}": shapes[k] for k in changing})
+            words = [layout.const({f"v{k}": values[k][turn] for k in changing}) for turn in range(len(own[0]))]
+            m.submodules.table = source = RomSource([Const.cast(word).value for word in words], layout.size,
+                                                    style_for(layout.size * len(words)))
+            table = Signal(layout)
+            m.d.comb += [Value.cast(table).eq(source.o.payload), source.o.ready.eq(taken), fetched.eq(source.o.valid)]
+            for k in changing:
+                chosen[k] = table[f"v{k}"]
+        else:
+            m.d.comb += fetched.eq(1)
+
+        for lane in range(self.lanes):
+            scale, offset = chosen[2 * lane:2 * lane + 2]
+            product = Signal(self.width, name=f"product{lane}", reset_less=True)
+            added = Signal(self.width, name=f"added{lane}", reset_less=True)
+            with m.If(en):
+                m.d.sync += [product.eq(self.i.p[lane] * scale), added.eq(offset)]
+            m.d.comb += out.i.p[lane].eq(product + added)
 
         return m

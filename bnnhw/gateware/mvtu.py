@@ -1,49 +1,177 @@
 """Matrix-vector-threshold unit: PE neurons over SIMD inputs per cycle."""
 
+from dataclasses import dataclass
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .popcount import count, xnor_digits
+from .popcount import Digits, count, xnor_digits
 from .streams import RegisterSlice
 
-__all__ = ["Mvtu", "SumMvtu"]
+__all__ = ["Codes", "DepthwiseMvtu", "Mvtu", "Signs"]
 
-FOLDS_IN_MULTIPLEXER = 4    # a LUT4 has inputs for the accumulator, "first" and two bits of the fold
+STARTS_IN_MULTIPLEXER = 4   # a LUT4 has inputs for the accumulator, "first" and two bits that select the start
 
 
-class _Folds(wiring.Component):
-    """What both units share: the pipeline of XNOR digits, popcount and accumulator for PE neurons."""
+@dataclass(frozen=True)
+class Signs:
+    """One bit for each neuron: 1 where the match count is at least the threshold.
 
-    def __init__(self, members, *, pe, simd, words, folds):
-        for name, value in (("PE", pe), ("SIMD", simd), ("words", words), ("folds", folds)):
+    Attributes
+    ----------
+    thresholds : list of lists of int (borders, n_out)
+        0 and below is always, more than the greatest match count is never.
+    """
+    thresholds: list
+
+    @property
+    def starts(self):
+        """Where accumulators begin, (borders, n_out): at ``-t``, so that the sign of the sum is the decision."""
+        return [[-int(t) for t in row] for row in self.thresholds]
+
+    def accumulator(self, starts, reach):
+        """Shape of an accumulator that begins at one of ``starts`` and counts up to ``reach``: always with a sign bit."""
+        return Shape.cast(range(min(*starts, -1), max(max(starts) + reach, 0) + 1))
+
+    scale = 1
+    width = 1
+
+    def bits(self, accumulator):
+        """What a neuron gives."""
+        return ~accumulator[-1]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """An unsigned number of ``width`` bits for each neuron: ``offset + scale * (match count)``, which must fit.
+
+    Attributes
+    ----------
+    offsets : list of lists of int (borders, n_out)
+    scale, width : int
+    """
+    offsets: list
+    scale: int
+    width: int
+
+    @property
+    def starts(self):
+        """Where accumulators begin, (borders, n_out): they count modulo ``2**width``."""
+        return [[int(offset) % (1 << self.width) for offset in row] for row in self.offsets]
+
+    def accumulator(self, starts, reach):
+        return unsigned(self.width)
+
+    def bits(self, accumulator):
+        """What a neuron gives."""
+        return accumulator
+
+
+class Mvtu(wiring.Component):
+    """Match counts of ``n_out`` neurons, and what ``result`` makes of them.
+
+    A lane gives its input's code where the weight is +1, the code's complement (all bits inverted) where it is -1, nothing
+    where it is 0. The match count is the sum over lanes and words: with signs, the number of agreements.
+
+    For every vector, takes ``words`` input words per output fold, ``n_out / pe`` times over, and as many weight words, and gives
+    a result word per fold. One pair of words per cycle; a result is offered 4 cycles (lanes, count, accumulator, slice)
+    after its last pair was taken. What follows the count is where the accumulator starts: there is no comparator.
+
+    Cycles per vector: ``words * n_out / pe``, which is (n_out / PE) * (n_in / SIMD).
+
+    Source: the unit and its folding follow Umuroglu et al., "FINN", 2017, arXiv:1612.07119.
+
+    Parameters
+    ----------
+    pe, simd : int
+        Neurons and inputs per cycle.
+    words : int
+        Input words of a vector, n_in / SIMD.
+    result : Signs or Codes
+        With as many rows as there are borders, each of n_out numbers.
+    reach : list of int (n_out,)
+        Greatest match count of each neuron, as its weights are.
+    bits : int
+        Of an input's code.
+    masked : bool
+        Whether weights can be 0.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(StructLayout({"word": simd * bits, "border": range(borders)})))`
+        Codes of the inputs, and the row of ``result`` that applies to this vector.
+    weights : :py:`In(stream.Signature(pe * simd))`
+        Bit ``k * simd + j`` is 1 where the weight from input ``j`` of the word to neuron ``k`` of the fold is +1. If ``masked``,
+        as many bits follow that are 1 where it is not 0.
+    o : :py:`Out(stream.Signature(ArrayLayout(result.width, pe)))`
+        Element ``k`` belongs to neuron ``fold * pe + k``.
+    """
+    def __init__(self, *, pe, simd, words, result, reach, bits=1, masked=False):
+        for name, value in (("PE", pe), ("SIMD", simd), ("words", words), ("bits", bits)):
             if not isinstance(value, int) or value < 1:
                 raise TypeError(f"{name} must be a positive integer, not {value!r}")
-        self.pe, self.simd, self.words, self.folds = pe, simd, words, folds
+        starts = result.starts
+        if len(reach) % pe:
+            raise ValueError(f"PE must divide the {len(reach)} neurons, not {pe}")
+        if any(len(row) != len(reach) for row in starts):
+            raise ValueError(f"every border's row must have {len(reach)} numbers, as many as there are neurons")
+        self.pe, self.simd, self.words, self.bits, self.masked = pe, simd, words, bits, masked
+        self.result, self.reach, self.folds, self.borders = result, reach, len(reach) // pe, len(starts)
+        self._layout = data.ArrayLayout(result.width, pe)
         super().__init__({
-            "i": In(stream.Signature(simd)),
-            "weights": In(stream.Signature(pe * simd)),
-        } | members)
+            "i": In(stream.Signature(data.StructLayout({"word": self._inputs() * bits, "border": range(self.borders)}))),
+            "weights": In(stream.Signature(pe * simd * (2 if masked else 1))),
+            "o": Out(stream.Signature(self._layout)),
+        })
 
-    def accumulate(self, m, out, initial, accumulator):
-        """Build the pipeline into ``m``.
+    def _inputs(self):
+        """Inputs of a word."""
+        return self.simd
 
-        ``initial(fold, k)`` gives what the ``k``-th accumulator starts from in output fold ``fold``;
-        ``accumulator`` is the list of PE signals. The caller drives ``out``'s payload from them.
-        """
-        done = Signal()
-        en = Signal()
+    def _operand(self, k):
+        """The bits of the input word that neuron ``k`` of a fold sees."""
+        return self.i.p.word
+
+    def _lanes(self, m, en, k):
+        """Registered lanes of neuron ``k``: returns what makes their sum, in the next cycle."""
+        x, size = self._operand(k), self.pe * self.simd
+        signs = self.weights.payload.word_select(k, self.simd)
+        mask = self.weights.payload[size:].word_select(k, self.simd) if self.masked else None
+        if self.bits == 1:
+            if self.masked:
+                lanes = Signal(self.simd, name=f"pe{k}_lanes")
+                m.d.comb += lanes.eq(~(x ^ signs) & mask)
+                digits = Digits([((lane, False),) for lane in lanes], cells="plain", name=f"pe{k}")
+            else:
+                digits = xnor_digits(m, x, signs, name=f"pe{k}")
+            digits = digits.registered(m, en)
+            return lambda: count(m, digits, name=f"pe{k}")
+        values = []
+        for lane in range(self.simd):
+            code = x.word_select(lane, self.bits)
+            value = code ^ (~signs[lane]).replicate(self.bits)
+            register = Signal(self.bits, name=f"pe{k}_lane{lane}", reset_less=True)
+            with m.If(en):
+                m.d.sync += register.eq(value & mask[lane].replicate(self.bits) if self.masked else value)
+            values.append(register)
+        return lambda: _tree(values)
+
+    def _starts(self, k):
+        """Where the accumulator of neuron ``k`` begins, by border and fold."""
+        return [row[n] for row in self.result.starts for n in range(k, len(self.reach), self.pe)]
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.slice = out = RegisterSlice(self._layout)
+        wiring.connect(m, out.o, wiring.flipped(self.o))
+        done, en, taken = Signal(), Signal(), Signal()
+        index, fold = Signal(range(self.words)), Signal(range(self.folds))
+        last = Signal()
         m.d.comb += [
             en.eq(~done | out.i.ready),
             out.i.valid.eq(done),
-        ]
-
-        # First pipeline stage: XNOR, registered as pair digits.
-        taken = Signal()
-        index = Signal(range(self.words))
-        fold = Signal(range(self.folds))
-        last = Signal()
-        m.d.comb += [
             taken.eq(self.i.valid & self.weights.valid & en),
             self.i.ready.eq(self.weights.valid & en),
             self.weights.ready.eq(self.i.valid & en),
@@ -52,52 +180,82 @@ class _Folds(wiring.Component):
         with m.If(taken):
             m.d.sync += index.eq(Mux(last, 0, index + 1))
 
-        digits = [
-            xnor_digits(m, self.i.payload, self.weights.payload.word_select(k, self.simd), name=f"pe{k}").registered(m, en)
-            for k in range(self.pe)
-        ]
+        # First pipeline stage: lanes, registered.
+        sums = [self._lanes(m, en, k) for k in range(self.pe)]
         names = ("valid", "first", "last")
-        digits_now = {name: Signal(name=f"digits_{name}") for name in names}
-        counts_now = {name: Signal(name=f"counts_{name}") for name in names}
+        lanes_now = {name: Signal(name=f"lanes_{name}") for name in names}
+        border = Signal(range(self.borders))
         with m.If(en):
             m.d.sync += [
-                digits_now["valid"].eq(taken),
-                digits_now["first"].eq(index == 0),
-                digits_now["last"].eq(last),
+                lanes_now["valid"].eq(taken),
+                lanes_now["first"].eq(index == 0),
+                lanes_now["last"].eq(last),
+                border.eq(self.i.p.border),
             ]
 
-        # Second: the number of agreements, and where the accumulators of a new fold start. A small table of starts fits
+        # Second: the match count of the word, and where the accumulators of a new fold start. A small table of starts fits
         # into the multiplexer in front of the adder; a larger one is read here, so that it does not set the clock.
-        counts, starts = [], []
-        with m.If(en & digits_now["valid"] & digits_now["last"]):
+        selector = Signal(range(self.borders * self.folds))
+        m.d.comb += selector.eq(fold + self.folds * border if self.borders > 1 else fold)
+        with m.If(en & lanes_now["valid"] & lanes_now["last"]):
             m.d.sync += fold.eq(Mux(fold == self.folds - 1, 0, fold + 1))
-        counts_fold = Signal.like(fold)
+        selected = Signal.like(selector)
+        counts_now = {name: Signal(name=f"counts_{name}") for name in names}
         with m.If(en):
-            m.d.sync += counts_fold.eq(fold)
-        for k in range(self.pe):
-            if self.folds <= FOLDS_IN_MULTIPLEXER:
-                start = initial(counts_fold, k)
+            m.d.sync += selected.eq(selector)
+            m.d.sync += [counts_now[name].eq(lanes_now[name]) for name in names]
+        accumulators, counts, starts = [], [], []
+        for k, total in enumerate(sums):
+            table = self._starts(k)
+            shape = self.result.accumulator(table, max(self.reach[k::self.pe]))
+            if len(table) <= STARTS_IN_MULTIPLEXER:
+                start = _choose(m, selected, table, shape, f"initial{k}")
             else:
-                table = initial(fold, k)
-                start = Signal(table.shape(), name=f"start{k}", reset_less=True)
+                start = Signal(shape, name=f"start{k}", reset_less=True)
+                chosen = _choose(m, selector, table, shape, f"initial{k}")
                 with m.If(en):
-                    m.d.sync += start.eq(table)
-            starts.append(start)
-            value = count(m, digits[k], name=f"pe{k}")
+                    m.d.sync += start.eq(chosen)
+            value = total()
             register = Signal(len(value), name=f"count{k}", reset_less=True)
             with m.If(en):
                 m.d.sync += register.eq(value)
             counts.append(register)
-        with m.If(en):
-            m.d.sync += [counts_now[name].eq(digits_now[name]) for name in names]
+            starts.append(start)
+            accumulators.append(Signal(shape, name=f"accumulator{k}", reset_less=True))
 
         # Third: the accumulators.
         with m.If(en):
             m.d.sync += done.eq(counts_now["valid"] & counts_now["last"])
             with m.If(counts_now["valid"]):
-                for k in range(self.pe):
-                    before = Mux(counts_now["first"], starts[k], accumulator[k])
-                    m.d.sync += accumulator[k].eq(before + counts[k])
+                for accumulator, start, value in zip(accumulators, starts, counts, strict=True):
+                    before = Mux(counts_now["first"], start, accumulator)
+                    m.d.sync += accumulator.eq(before + (value * self.result.scale if self.result.scale > 1 else value))
+        m.d.comb += Value.cast(out.i.p).eq(Cat(self.result.bits(accumulator) for accumulator in accumulators))
+
+        return m
+
+
+class DepthwiseMvtu(Mvtu):
+    """As :class:`Mvtu`, but each neuron of a fold has an input of its own: lane ``k`` of a word is that of neuron ``k``.
+
+    SIMD is 1, and ``i.word`` has ``pe`` codes.
+    """
+    def __init__(self, *, pe, words, result, reach, bits=1, masked=False):
+        super().__init__(pe=pe, simd=1, words=words, result=result, reach=reach, bits=bits, masked=masked)
+
+    def _inputs(self):
+        return self.pe
+
+    def _operand(self, k):
+        return self.i.p.word.word_select(k, self.bits)
+
+
+def _tree(values):
+    """The sum of ``values``, as a balanced tree."""
+    if len(values) == 1:
+        return values[0]
+    half = len(values) // 2
+    return _tree(values[:half]) + _tree(values[half:])
 
 
 def _choose(m, selector, values, shape, name):
@@ -110,97 +268,3 @@ def _choose(m, selector, values, shape, name):
             with m.Case(index):
                 m.d.comb += chosen.eq(value)
     return chosen
-
-
-class Mvtu(_Folds):
-    """Signs of thresholded match counts: bit ``k`` of a result is 1 where neuron ``fold * pe + k`` reaches its threshold.
-
-    For every vector, takes ``words`` input words per output fold, ``folds`` times over, and as many weight words, and
-    gives ``folds`` results. One pair of words per cycle; a result is offered 4 cycles (digits, count, accumulator, slice) after
-    its last pair was taken. The threshold is where the accumulator starts: at ``-t``, so that the sign of the sum is the
-    decision and no comparator is needed.
-
-    Cycles per vector: ``words * folds``, which is (n_out / PE) * (n_in / SIMD).
-
-    Source: the unit and its folding follow Umuroglu et al., "FINN", 2017, arXiv:1612.07119.
-
-    Parameters
-    ----------
-    pe, simd : int
-        Neurons and inputs per cycle.
-    words : int
-        Input words of a vector, n_in / SIMD.
-    thresholds : list of int, (n_out,)
-        The result is 1 where the match count is at least the threshold; 0 is always, n_in + 1 is never.
-
-    Members
-    -------
-    i : :py:`In(stream.Signature(simd))`
-        Inputs, one bit each: 1 is +1.
-    weights : :py:`In(stream.Signature(pe * simd))`
-        Bit ``k * simd + j`` is the weight from input ``j`` of the word to neuron ``k`` of the fold.
-    o : :py:`Out(stream.Signature(pe))`
-    """
-    def __init__(self, *, pe, simd, words, thresholds):
-        if len(thresholds) % pe:
-            raise ValueError(f"PE must divide the {len(thresholds)} neurons, not {pe}")
-        for threshold in thresholds:
-            if not 0 <= threshold <= words * simd + 1:
-                raise ValueError(f"thresholds must be 0 to {words * simd + 1}, not {threshold}")
-        self.thresholds = [int(t) for t in thresholds]
-        super().__init__({"o": Out(stream.Signature(pe))}, pe=pe, simd=simd, words=words, folds=len(thresholds) // pe)
-
-    def elaborate(self, platform):
-        m = Module()
-
-        m.submodules.slice = out = RegisterSlice(self.pe)
-        wiring.connect(m, out.o, wiring.flipped(self.o))
-
-        accumulators = []
-        for k in range(self.pe):
-            own = self.thresholds[k::self.pe]
-            reach = range(min(-max(own), -1), self.words * self.simd - min(own) + 1)     # always with a sign bit
-            accumulators.append(Signal(reach, name=f"accumulator{k}", reset_less=True))
-
-        def initial(fold, k):
-            own = self.thresholds[k::self.pe]
-            return _choose(m, fold, [-t for t in own], accumulators[k].shape(), f"initial{k}")
-
-        self.accumulate(m, out, initial, accumulators)
-        m.d.comb += out.i.payload.eq(Cat(~a[-1] for a in accumulators))
-
-        return m
-
-
-class SumMvtu(_Folds):
-    """Match counts: element ``k`` of a result is the number of agreements of neuron ``fold * pe + k``.
-
-    Timing as :class:`Mvtu`.
-
-    Parameters
-    ----------
-    pe, simd, words : int
-    folds : int
-        n_out / PE.
-
-    Members
-    -------
-    i, weights
-        As of :class:`Mvtu`.
-    o : :py:`Out(stream.Signature(ArrayLayout(range(n_in + 1), pe)))`
-    """
-    def __init__(self, *, pe, simd, words, folds):
-        self._layout = data.ArrayLayout(Shape.cast(range(words * simd + 1)), pe)
-        super().__init__({"o": Out(stream.Signature(self._layout))}, pe=pe, simd=simd, words=words, folds=folds)
-
-    def elaborate(self, platform):
-        m = Module()
-
-        m.submodules.slice = out = RegisterSlice(self._layout)
-        wiring.connect(m, out.o, wiring.flipped(self.o))
-        accumulators = [Signal(range(self.words * self.simd + 1), name=f"accumulator{k}", reset_less=True)
-                        for k in range(self.pe)]
-        self.accumulate(m, out, lambda fold, k: Const(0, 1), accumulators)
-        m.d.comb += Value.cast(out.i.p).eq(Cat(accumulators))
-
-        return m

@@ -1,12 +1,12 @@
 """Building blocks between stages: the register slice and the FIFO."""
 
 from amaranth import *
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .replay import Replay
 
-__all__ = ["RegisterSlice", "StreamFifo"]
+__all__ = ["Narrow", "RegisterSlice", "StreamFifo"]
 
 
 class RegisterSlice(wiring.Component):
@@ -94,5 +94,39 @@ class StreamFifo(wiring.Component):
             self.o.valid.eq(ring.o.valid),
             ring.o.ready.eq(self.o.ready),
         ]
+
+        return m
+
+
+class Narrow(wiring.Component):
+    """Register slice that drops the upper bits of each of ``lanes`` elements.
+
+    Parameters
+    ----------
+    bits, narrow : int
+        Width of an element at input and output.
+    lanes : int
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(ArrayLayout(bits, lanes)))`
+    o : :py:`Out(stream.Signature(ArrayLayout(narrow, lanes)))`
+    """
+    def __init__(self, bits, narrow, lanes):
+        self.lanes = lanes
+        self._layout = data.ArrayLayout(narrow, lanes)
+        super().__init__({"i": In(stream.Signature(data.ArrayLayout(bits, lanes))), "o": Out(stream.Signature(self._layout))})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.slice = out = RegisterSlice(self._layout)
+        wiring.connect(m, out.o, wiring.flipped(self.o))
+        m.d.comb += [
+            out.i.valid.eq(self.i.valid),
+            self.i.ready.eq(out.i.ready),
+        ]
+        for lane in range(self.lanes):
+            m.d.comb += out.i.p[lane].eq(self.i.p[lane])
 
         return m

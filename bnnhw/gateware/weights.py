@@ -1,13 +1,47 @@
 """Where a folded layer's weights come from."""
 
+import numpy as np
 from amaranth import *
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import Out
 
-__all__ = ["STYLES", "RomSource"]
+__all__ = ["STYLES", "RomSource", "style_for", "weight_words"]
 
 # How each memory style is asked for. yosys reads these attributes of a memory when it maps it.
 STYLES = {"bram": {"rom_style": "block"}, "lut": {"rom_style": "logic"}}
+
+
+LUT_BITS = 1024     # memories up to this size are tables: a block RAM would be mostly empty
+
+
+def style_for(bits):
+    """The kind of memory for a table of so many bits."""
+    return "bram" if bits > LUT_BITS else "lut"
+
+
+def weight_words(weights, pe, simd):
+    """The weight memory of a folded layer.
+
+    Parameters
+    ----------
+    weights : int array (n_out, n_in)
+        -1, 0 and +1.
+
+    Returns
+    -------
+    words : list of int
+        In the order in which they are used: input words fastest, then output folds. Bit ``k * simd + j`` of word
+        ``fold * (n_in / simd) + w`` is 1 where neuron ``fold * pe + k`` has weight +1 from input ``w * simd + j``. Where any
+        weight is 0, ``pe * simd`` bits follow that are 1 where it is not.
+    width : int
+        Bits of a word.
+    """
+    n_out, n_in = weights.shape
+    planes = [weights > 0] if weights.all() else [weights > 0, weights != 0]
+    words = [plane.reshape(n_out // pe, pe, n_in // simd, simd).transpose(0, 2, 1, 3).reshape(-1, pe * simd) for plane in planes]
+    bits = np.concatenate(words, axis=1)
+    packed = np.packbits(bits, axis=1, bitorder="little")
+    return [int.from_bytes(row.tobytes(), "little") for row in packed], bits.shape[1]
 
 
 class RomSource(wiring.Component):

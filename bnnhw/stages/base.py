@@ -1,12 +1,13 @@
 """What every kind of stage has: options, cycles, resources, a component, a timing model."""
 
 import math
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import UserError
 
-__all__ = ["FoldingError", "Options", "Stage", "divisors"]
+__all__ = ["ElementwiseStage", "FoldingError", "LanesOptions", "Options", "Stage", "divisors"]
 
 
 class FoldingError(UserError, ValueError):
@@ -16,6 +17,12 @@ class FoldingError(UserError, ValueError):
 class Options(BaseModel):
     """Base of the options of a kind of stage: its table in plan.toml."""
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class LanesOptions(Options):
+    """Options of an :class:`ElementwiseStage`: elements per cycle."""
+    kind: Literal["input", "threshold", "affine", "add"]
+    lanes: int
 
 
 def divisors(size):
@@ -33,12 +40,12 @@ class Stage:
         Of the module in the Verilog and the table in plan.toml: the network's operation.
     sources : tuple of str
         Stages whose output it takes; empty for the one that takes the input.
-    edge : str
-        The network's edge that its output carries.
+    edge : str or None
+        The network's edge that its output carries; None where a rewrite made it, so that the network does not know it.
     elements_in, elements_out : int
-        Elements of a frame at its input and output.
+        Elements of a frame at each input and at the output.
     bits_in, bits_out : int
-        Width of an element there.
+        Width of an element there; ``bits(port)`` for stages with several inputs.
     """
     kind = None
 
@@ -46,6 +53,10 @@ class Stage:
         self.name, self.sources, self.edge = name, tuple(sources), edge
         self.elements_in, self.bits_in = elements_in, bits_in
         self.elements_out, self.bits_out = elements_out, bits_out
+
+    def bits(self, port):
+        """Width of an element at input ``port``."""
+        return self.bits_in
 
     def refuse(self, option, allowed, value):
         """Raise the :exc:`FoldingError` for an option's wrong value."""
@@ -62,7 +73,7 @@ class Stage:
         raise NotImplementedError
 
     def lanes(self, options):
-        """Elements per word at its input and output, (int, int)."""
+        """Elements per word at each input and at the output, (int, int)."""
         raise NotImplementedError
 
     def cycles(self, options):
@@ -80,3 +91,25 @@ class Stage:
     def timing(self, options):
         """A fresh timing model (:mod:`bnnhw.stages.timing`)."""
         raise NotImplementedError
+
+
+class ElementwiseStage(Stage):
+    """Base of stages that take ``lanes`` elements per cycle and give as many: their one option."""
+    def parse(self, table):
+        options = LanesOptions(**table)
+        if options.lanes not in divisors(self.elements_in):
+            self.refuse("lanes", divisors(self.elements_in), options.lanes)
+        return options
+
+    def folding_space(self):
+        for lanes in divisors(self.elements_in):
+            yield LanesOptions(kind=self.kind, lanes=lanes)
+
+    def lanes(self, options):
+        return options.lanes, options.lanes
+
+    def cycles(self, options):
+        return self.elements_in // options.lanes
+
+    def resources(self, options):
+        return {"lanes": options.lanes, "bram_words": []}

@@ -1,17 +1,21 @@
-"""Dense layers of signs: folded over PE and SIMD with weights in memory, or unfolded with weights as constants."""
+"""Dense layers: folded over PE and SIMD with weights in memory, or unfolded with weights as constants."""
 
 from typing import Literal
 
-import numpy as np
-
 from ..gateware.dense import FoldedDense
+from ..gateware.mvtu import Codes, Signs
 from ..gateware.neurons import Neurons, Sums
 from . import timing
 from .base import FoldingError, Options, Stage, divisors
 
-__all__ = ["FoldedOptions", "UnfoldedOptions", "DenseStage"]
+__all__ = ["MEMORIES", "FoldedOptions", "UnfoldedOptions", "DenseStage", "weight_bits"]
 
 MEMORIES = ("bram", "lut")
+
+
+def weight_bits(weights):
+    """Bits per weight in a memory: a sign, and a mask where any is 0."""
+    return 1 if weights.all() else 2
 
 
 class FoldedOptions(Options):
@@ -29,26 +33,39 @@ class UnfoldedOptions(Options):
 
 
 class DenseStage(Stage):
-    """A dense layer, with its thresholds if a sign follows.
+    """A dense layer, with its threshold if bits follow.
 
     Parameters
     ----------
     weights : int8 array (n_out, n_in)
-    thresholds : list of int (n_out,) or None
-        On match counts, rising; None gives the match counts.
+        -1, 0, +1.
+    bits : int
+        Of an input's code.
+    result : Signs or Codes
+        What is made of match counts (:mod:`bnnhw.gateware.mvtu`).
+    reach : list of int (n_out,)
+        Greatest match counts.
     """
     kind = "dense"
 
-    def __init__(self, name, sources, edge, *, weights, thresholds):
+    def __init__(self, name, sources, edge, *, weights, bits, result, reach):
         n_out, n_in = weights.shape
-        super().__init__(name, sources, edge, elements_in=n_in, bits_in=1, elements_out=n_out,
-                         bits_out=1 if thresholds is not None else n_in.bit_length())
-        self.weights, self.thresholds = weights, thresholds
+        super().__init__(name, sources, edge, elements_in=n_in, bits_in=bits, elements_out=n_out, bits_out=result.width)
+        self.weights, self.result, self.reach = weights, result, reach
+
+    @property
+    def unfoldable(self):
+        """Whether its neurons can be built as constants: signs in, weights that are not 0, plain match counts or signs out."""
+        plain = isinstance(self.result, Signs) or self.result == Codes([[0] * len(self.reach)], 1, self.elements_in.bit_length())
+        return self.bits_in == 1 and bool(self.weights.all()) and plain
 
     def parse(self, table):
         if table.get("style", "folded") not in ("folded", "unfolded"):
             self.refuse("style", ("folded", "unfolded"), table["style"])
         if table.get("style") == "unfolded":
+            if not self.unfoldable:
+                raise FoldingError(f"layer {self.name!r}: style must be 'folded': only a layer of signs with weights -1 and +1 "
+                                   "can be unfolded")
             options = UnfoldedOptions(**table)
             if not 1 <= options.registers <= 16:
                 raise FoldingError(f"layer {self.name!r}: registers must be 1 to 16, not {options.registers}")
@@ -65,7 +82,8 @@ class DenseStage(Stage):
             for simd in divisors(self.elements_in):
                 for memory in MEMORIES:
                     yield FoldedOptions(pe=pe, simd=simd, memory=memory)
-        yield UnfoldedOptions()
+        if self.unfoldable:
+            yield UnfoldedOptions()
 
     def lanes(self, options):
         if options.style == "unfolded":
@@ -89,17 +107,17 @@ class DenseStage(Stage):
         if options.style == "unfolded":
             return {"lanes": self.weights.size, "bram_words": []}
         words, folds = self._folds(options)
-        blocks = [(options.pe * options.simd, words * folds)] if options.memory == "bram" else []
-        return {"lanes": options.pe * options.simd, "bram_words": blocks}
+        width = weight_bits(self.weights) * options.pe * options.simd
+        blocks = [(width, words * folds)] if options.memory == "bram" else []
+        return {"lanes": options.pe * options.simd * self.bits_in, "bram_words": blocks}
 
     def build(self, options):
         if options.style == "unfolded":
-            if self.thresholds is None:
-                return Sums(self.weights, stages=options.registers)
-            return Neurons(self.weights, np.array(self.thresholds), np.zeros(len(self.thresholds), bool),
-                           stages=options.registers)
-        return FoldedDense(self.weights, self.thresholds, pe=options.pe, simd=options.simd, memory=options.memory,
-                           depth=self._depth(options))
+            if isinstance(self.result, Signs):
+                return Neurons(self.weights, self.result.thresholds[0], [False] * len(self.weights), stages=options.registers)
+            return Sums(self.weights, stages=options.registers)
+        return FoldedDense(self.weights, self.result, reach=self.reach, pe=options.pe, simd=options.simd, memory=options.memory,
+                           depth=self._depth(options), bits=self.bits_in)
 
     def timing(self, options):
         if options.style == "unfolded":

@@ -1,6 +1,8 @@
-"""The end of the chain: the class, or the scores and the class."""
+"""The end of the graph: the class, or the scores and the class."""
 
 from typing import Literal
+
+from amaranth.hdl import unsigned
 
 from ..gateware.argmax import ClassResult, ScoresResult
 from . import timing
@@ -14,13 +16,13 @@ class ResultOptions(Options):
 
 
 class ClassStage(Stage):
-    """One beat per frame: the class. ``score`` is the shape of a score on the wire."""
+    """One beat per frame: the class. A score is a code of ``score_bits`` bits."""
     kind = "class"
 
-    def __init__(self, name, sources, edge, *, classes, score, bytes_per_beat, beats=1):
-        super().__init__(name, sources, edge, elements_in=classes, bits_in=score.width, elements_out=beats,
+    def __init__(self, name, sources, edge, *, classes, score_bits, bytes_per_beat, beats=1):
+        super().__init__(name, sources, edge, elements_in=classes, bits_in=score_bits, elements_out=beats,
                          bits_out=8 * bytes_per_beat)
-        self.classes, self.score, self.bytes_per_beat = classes, score, bytes_per_beat
+        self.classes, self.bytes_per_beat = classes, bytes_per_beat
 
     def parse(self, table):
         return ResultOptions(**({"kind": self.kind} | table))
@@ -38,18 +40,18 @@ class ClassStage(Stage):
         return {"lanes": 0, "bram_words": []}
 
     def build(self, options):
-        return ClassResult(score=self.score, classes=self.classes, width=8 * self.bytes_per_beat)
+        return ClassResult(score=unsigned(self.bits_in), classes=self.classes, width=self.bits_out)
 
     def timing(self, options):
         return timing.Gathering(self.classes)
 
 
 class ScoresStage(ClassStage):
-    """The scores, one beat each, then the class. A score travels as ``x`` and means ``lo + step * x``."""
+    """The scores, one beat each, then the class. A score's code ``x`` means ``lo + step * x``."""
     kind = "scores"
 
-    def __init__(self, name, sources, edge, *, classes, score, bytes_per_beat, lo, step):
-        super().__init__(name, sources, edge, classes=classes, score=score, bytes_per_beat=bytes_per_beat,
+    def __init__(self, name, sources, edge, *, classes, score_bits, bytes_per_beat, lo, step):
+        super().__init__(name, sources, edge, classes=classes, score_bits=score_bits, bytes_per_beat=bytes_per_beat,
                          beats=classes + 1)
         self.lo, self.step = lo, step
 
@@ -57,8 +59,7 @@ class ScoresStage(ClassStage):
         return self.classes + 1
 
     def build(self, options):
-        return ScoresResult(score=self.score, classes=self.classes, width=8 * self.bytes_per_beat, lo=self.lo,
-                            step=self.step)
+        return ScoresResult(score=unsigned(self.bits_in), classes=self.classes, width=self.bits_out, lo=self.lo, step=self.step)
 
     def timing(self, options):
         return timing.Closing(self.classes)

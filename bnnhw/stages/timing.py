@@ -3,27 +3,21 @@
 The timing of every stage is independent of the data, so that a model needs only counters. In each cycle a model shows
 ``valid`` (it offers a word) and ``ready`` (it can take one), both known from its state alone since no combinational path
 crosses a stage; then :meth:`step` is told which of the two transfers took place. What a model promises the gateware must
-keep to the cycle: simulation compares the two.
+keep to the cycle: simulation compares the two. :mod:`bnnhw.schedule` runs a whole graph of them.
 """
 
-__all__ = ["Slice", "Pipeline", "Up", "Down", "Fifo", "Elastic", "Folded", "Closing", "Gathering", "run"]
+__all__ = ["Slice", "Pipeline", "Up", "Down", "Fifo", "Elastic", "Folded", "Closing", "Gathering"]
 
 
 class Slice:
     """Register slice: holds two words."""
     def __init__(self):
-        self.held = 0
-
-    @property
-    def valid(self):
-        return self.held > 0
-
-    @property
-    def ready(self):
-        return self.held < 2
+        self.held, self.valid, self.ready = 0, False, True
 
     def step(self, push, pop):
-        self.held += push - pop
+        if push != pop:
+            self.held += push - pop
+            self.valid, self.ready = self.held > 0, self.held < 2
 
 
 class Pipeline:
@@ -193,45 +187,3 @@ class Closing:
             self.closing = self.index == 0
         elif added:
             self.closing = False
-
-
-def run(models, words_in, words_out, frames, limit):
-    """Cycles at which a chain of stages takes and gives words, with a source that always offers and a sink that always takes.
-
-    Parameters
-    ----------
-    models : list of models
-        From the input to the output.
-    words_in, words_out : int
-        Words of a frame at the two ends.
-    frames : int
-    limit : int
-        Cycles without any transfer after which the chain counts as stuck.
-
-    Returns
-    -------
-    accepted, given : lists of int
-        The cycle of each transfer at the input and at the output.
-
-    Raises
-    ------
-    RuntimeError
-        Nothing moves any more although words are missing.
-    """
-    accepted, given = [], []
-    cycle, quiet = 0, 0
-    while len(given) < frames * words_out:
-        moves = [len(accepted) < frames * words_in and models[0].ready]
-        moves += [left.valid and right.ready for left, right in zip(models, models[1:], strict=False)]
-        moves.append(models[-1].valid)
-        if moves[0]:
-            accepted.append(cycle)
-        if moves[-1]:
-            given.append(cycle)
-        for model, push, pop in zip(models, moves, moves[1:], strict=False):
-            model.step(push, pop)
-        quiet = 0 if any(moves) else quiet + 1
-        if quiet > limit:
-            raise RuntimeError(f"nothing has moved for {quiet} cycles; {len(given)} words were given")
-        cycle += 1
-    return accepted, given

@@ -1,0 +1,115 @@
+"""Folded convolutions: window buffer, weights and matrix-vector unit joined to one stage."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .mvtu import DepthwiseMvtu, Mvtu
+from .weights import RomSource, weight_words
+from .window import ChannelWindows, Windows
+
+__all__ = ["DepthwiseConv", "FoldedConv"]
+
+
+class _Conv(wiring.Component):
+    """Joins the three parts. Where the result is the same at every border, the window's border is not looked at."""
+    def __init__(self, window, unit, words, width, memory):
+        self.window, self.unit, self.source = window, unit, RomSource(words, width, memory)
+        super().__init__({"i": In(stream.Signature(window.width)), "o": Out(unit.signature.members["o"].signature)})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.window = window = self.window
+        m.submodules.unit = unit = self.unit
+        m.submodules.source = self.source
+        wiring.connect(m, wiring.flipped(self.i), window.i)
+        wiring.connect(m, self.source.o, unit.weights)
+        m.d.comb += [
+            unit.i.p.word.eq(window.o.p.word),
+            unit.i.valid.eq(window.o.valid),
+            window.o.ready.eq(unit.i.ready),
+        ]
+        if unit.borders > 1:
+            m.d.comb += unit.i.p.border.eq(window.o.p.border)
+        wiring.connect(m, unit.o, wiring.flipped(self.o))
+
+        return m
+
+
+def _check(result, window):
+    if len(result.starts) not in (1, window.classes):
+        raise ValueError(f"result must have numbers for 1 or {window.classes} borders, not {len(result.starts)}")
+
+
+class FoldedConv(_Conv):
+    """A convolution of a map of ``C_in`` channels, PE output channels and SIMD input channels per cycle.
+
+    Cycles per image: windows * (C_out / PE) * (rows * columns * C_in / SIMD), or the words of the image, if those are more, no
+    bubble between images, if ``depth`` is enough (:func:`bnnhw.stages.window_timing.rate_depth`). A result is offered 6 cycles
+    after the last word that it needs was taken, if nothing else is waited for.
+
+    Parameters
+    ----------
+    weights : int array (C_out, rows, columns, C_in)
+        -1, 0 and +1.
+    result : Signs or Codes
+        With one row, or one for each way in which windows hang over the border (:func:`~.window.border_classes`).
+    reach : list of int (C_out,)
+        Greatest match counts.
+    image : (H, W)
+    stride : (down, right)
+    padding : (top, bottom, left, right)
+    fill : int
+        The code of padded places.
+    pe, simd : int
+        Divisors of C_out and C_in.
+    memory : str
+        Kind of the weight memory, ``"bram"`` or ``"lut"``.
+    depth : int
+        Words that the window buffer holds.
+    bits : int
+        Of an input's code.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(simd * bits))`
+        Pixels row by row, SIMD channels a word.
+    o : as of :class:`~.mvtu.Mvtu`
+        Pixels row by row, PE channels a word.
+    """
+    def __init__(self, weights, result, *, reach, image, stride, padding, fill, pe, simd, memory, depth, bits):
+        n_out, rows, columns, channels = weights.shape
+        for name, value, size in (("PE", pe, n_out), ("SIMD", simd, channels)):
+            if not isinstance(value, int) or value < 1 or size % value:
+                raise ValueError(f"{name} must divide {size}, not {value!r}")
+        window = Windows(width=simd * bits, image=image, groups=channels // simd, kernel=(rows, columns), stride=stride,
+                         padding=padding, fill=sum(fill << bits * lane for lane in range(simd)), repeats=n_out // pe, depth=depth)
+        _check(result, window)
+        unit = Mvtu(pe=pe, simd=simd, words=rows * columns * channels // simd, result=result, reach=reach, bits=bits,
+                    masked=not weights.all())
+        super().__init__(window, unit, *weight_words(weights.reshape(n_out, -1), pe, simd), memory)
+
+
+class DepthwiseConv(_Conv):
+    """A convolution of each channel by itself, PE channels per cycle.
+
+    Cycles per image: windows * (C / PE) * rows * columns, or the words of the image, if those are more. The rest is as of
+    :class:`FoldedConv`.
+
+    Parameters
+    ----------
+    weights : int array (C, rows, columns)
+        -1, 0 and +1.
+    pe : int
+        Divisor of C.
+    """
+    def __init__(self, weights, result, *, reach, image, stride, padding, fill, pe, memory, depth, bits):
+        channels, rows, columns = weights.shape
+        if not isinstance(pe, int) or pe < 1 or channels % pe:
+            raise ValueError(f"PE must divide {channels}, not {pe!r}")
+        window = ChannelWindows(width=pe * bits, image=image, groups=channels // pe, kernel=(rows, columns), stride=stride,
+                                padding=padding, fill=sum(fill << bits * lane for lane in range(pe)), depth=depth)
+        _check(result, window)
+        unit = DepthwiseMvtu(pe=pe, words=rows * columns, result=result, reach=reach, bits=bits, masked=not weights.all())
+        super().__init__(window, unit, *weight_words(weights.reshape(channels, -1), pe, 1), memory)

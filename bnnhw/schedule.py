@@ -1,0 +1,153 @@
+"""Runs the timing models of a graph of elements: when each stream passes its words on, to the cycle."""
+
+import itertools
+from dataclasses import dataclass
+
+__all__ = ["Stuck", "Run", "run", "Schedule", "schedule"]
+
+FRAMES_TO_SETTLE = 3        # frames beyond those on their way, after which the interval has settled
+
+
+class Stuck(RuntimeError):
+    """Nothing moves any more although words are missing.
+
+    Attributes
+    ----------
+    streams : dict name -> (valid, ready)
+    """
+    def __init__(self, message, streams):
+        self.streams = streams
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Cycles of transfers: ``accepted`` at the input, ``given`` at the output, ``streams`` by name for those watched."""
+    accepted: list
+    given: list
+    streams: dict
+
+
+class _End:
+    """What offers at the input, what takes at the output."""
+    def __init__(self):
+        self.valid = self.ready = True
+
+
+def run(elements, words_in, words_out, frames, limit, watch=()):
+    """Let ``frames`` frames through a graph, with a source that always offers and a sink that always takes.
+
+    Parameters
+    ----------
+    elements : list of :class:`bnnhw.plan.Element`
+        The first takes the input; the stream that no element takes is the output.
+    words_in, words_out : int
+        Words of a frame at the two ends.
+    frames : int
+    limit : int
+        Cycles without any transfer after which the graph counts as stuck.
+    watch : collection of str
+        Streams whose transfers are wanted.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    Stuck
+    """
+    source, sink = _End(), _End()
+    source.valid = False        # in the first cycle after reset
+    models = [element.timing() for element in elements]
+    producer, consumer = {None: source}, {}
+    for element, model in zip(elements, models, strict=True):
+        outs = model.branches if len(element.streams) > 1 else [getattr(model, "slice", model)]
+        ins = model.inputs if len(element.sources) > 1 else [model]
+        producer |= dict(zip(element.streams, outs, strict=True))
+        consumer |= dict(zip(element.sources, ins, strict=True))
+    names = [None, *(stream for element in elements for stream in element.streams)]
+    last, = (name for name in names if name not in consumer)
+    consumer[last] = sink
+    pairs = [(producer[name], consumer[name]) for name in names]
+    place = {name: index for index, name in enumerate(names)}
+    single, several = [], []
+    for element, model in zip(elements, models, strict=True):
+        pushes, pops = ([place[name] for name in side] for side in (element.sources, element.streams))
+        if len(pushes) == len(pops) == 1:
+            single.append((model.step, pushes[0], pops[0]))
+        else:
+            several.append((model.step, pushes, pops))
+    watched = {name: [] for name in watch}
+    looks = [(place[name], cycles) for name, cycles in watched.items()]
+    accepted, given, out = [], [], place[last]
+    quiet = 0
+    for cycle in itertools.count():
+        moves = [left.valid and right.ready for left, right in pairs]
+        for step, push, pop in single:
+            step(moves[push], moves[pop])
+        for step, pushes, pops in several:
+            step(*(moves[side[0]] if len(side) == 1 else [moves[k] for k in side] for side in (pushes, pops)))
+        for index, cycles in looks:
+            if moves[index]:
+                cycles.append(cycle)
+        if moves[0]:
+            accepted.append(cycle)
+        source.valid = len(accepted) < frames * words_in
+        if moves[out]:
+            given.append(cycle)
+            if len(given) == frames * words_out:
+                return Run(accepted, given, watched)
+        quiet = 0 if True in moves else quiet + 1
+        if quiet > limit:
+            streams = {name: (left.valid, right.ready) for name, (left, right) in zip(names, pairs, strict=True) if name}
+            raise Stuck(f"nothing has moved for {quiet} cycles; {len(given)} words were given", streams)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a plan promises.
+
+    Attributes
+    ----------
+    interval : int
+        Cycles between the results of consecutive frames once it has settled, with a source that always offers.
+    latency : int
+        Of a frame in an empty accelerator: cycles from the transfer of its first beat to that of its last result beat, both
+        included.
+    frames : int
+        The most frames on their way until the interval has settled, enough for the rate.
+    """
+    interval: int
+    latency: int
+    frames: int
+
+
+def schedule(elements, beats, result_beats, limit):
+    """The :class:`Schedule` of a graph with a register slice at either end, as the AXI4-Stream wrapper has it.
+
+    Parameters
+    ----------
+    elements : list of :class:`bnnhw.plan.Element`
+    beats, result_beats : int
+        Words of a frame at the two ends.
+    limit : int
+        As of :func:`run`.
+
+    Raises
+    ------
+    Stuck
+    """
+    def cycles(frames):
+        found = run(elements, beats, result_beats, frames, limit)
+        return found.accepted[::beats], found.given[result_beats - 1::result_beats]
+    starts, ends = cycles(1)
+    latency = ends[0] - starts[0] + 1
+    # Until the last frame is accepted the accelerator is as full as it gets.
+    frames = FRAMES_TO_SETTLE + 2
+    while True:
+        starts, ends = cycles(frames)
+        flying = max(sum(s <= end for s in starts) - k for k, end in enumerate(ends))
+        if flying + FRAMES_TO_SETTLE < frames:
+            return Schedule(ends[-1] - ends[-2], latency, flying)
+        frames *= 2

@@ -1,0 +1,151 @@
+"""Convolutions of maps, and of each channel by itself: a window buffer and a matrix-vector unit."""
+
+from typing import Literal
+
+from ..gateware.conv import DepthwiseConv, FoldedConv
+from . import timing
+from .base import divisors
+from .dense import MEMORIES, weight_bits
+from .unit_timing import Chain
+from .windowed import BufferOptions, WindowStage
+
+__all__ = ["ConvOptions", "ConvStage", "DepthwiseOptions", "DepthwiseStage"]
+
+
+class ConvOptions(BufferOptions):
+    kind: Literal["conv"] = "conv"
+    pe: int
+    simd: int
+    memory: Literal["bram", "lut"]
+
+
+class DepthwiseOptions(BufferOptions):
+    kind: Literal["depthwise"] = "depthwise"
+    pe: int
+    memory: Literal["bram", "lut"]
+
+
+class _ConvStage(WindowStage):
+    def __init__(self, name, sources, edge, *, weights, result, reach, channels, bits, **more):
+        super().__init__(name, sources, edge, channels=channels, channels_out=len(weights), kernel=weights.shape[1:3], bits=bits,
+                         bits_out=result.width, **more)
+        self.weights, self.result, self.reach = weights, result, reach
+
+    def _check_memory(self, table):
+        if table.get("memory", "bram") not in MEMORIES:
+            self.refuse("memory", MEMORIES, table["memory"])
+
+    def _check_size(self, key, table, size):
+        if key in table and (not isinstance(table[key], int) or table[key] not in divisors(size)):
+            self.refuse(key.upper(), divisors(size), table[key])
+
+    def _arguments(self, options):
+        """What :class:`FoldedConv` and :class:`DepthwiseConv` both take."""
+        return dict(weights=self.weights, result=self.result, reach=self.reach, image=self.image, stride=self.stride,
+                    padding=self.padding, fill=self.fill, bits=self.bits_in, pe=options.pe, memory=options.memory,
+                    depth=self.depth(options))
+
+
+class ConvStage(_ConvStage):
+    """A convolution, with its threshold if bits follow.
+
+    Parameters
+    ----------
+    weights : int8 array (C_out, rows, columns, C_in)
+        -1, 0, +1.
+    image, stride, padding, fill, bits
+        As of :class:`~bnnhw.stages.windowed.WindowStage`.
+    reach : list of int (C_out,)
+        Greatest match counts.
+    result : Signs or Codes
+        What is made of match counts (:mod:`bnnhw.gateware.mvtu`).
+    """
+    kind = "conv"
+
+    def __init__(self, name, sources, edge, *, weights, **more):
+        super().__init__(name, sources, edge, weights=weights, channels=weights.shape[3], **more)
+
+    def parse(self, table):
+        self._check_size("pe", table, self.channels_out)
+        self._check_size("simd", table, self.channels)
+        self._check_memory(table)
+        self.check_buffer(table)
+        return ConvOptions(**table)
+
+    def folding_space(self):
+        for pe in divisors(self.channels_out):
+            for simd in divisors(self.channels):
+                for memory in MEMORIES:
+                    yield ConvOptions(pe=pe, simd=simd, memory=memory)
+
+    def lanes(self, options):
+        return options.simd, options.pe
+
+    def words(self, options):
+        """Words of a window."""
+        return self.taps * self.channels // options.simd
+
+    def folds(self, options):
+        return self.channels_out // options.pe
+
+    def cycles(self, options):
+        return max(self.elements_in // options.simd, self.windows * self.folds(options) * self.words(options))
+
+    def window(self, options):
+        return self.geometry(options) | {"repeats": self.folds(options)}
+
+    def resources(self, options):
+        bits = weight_bits(self.weights) * options.pe * options.simd
+        blocks = [(bits, self.words(options) * self.folds(options))] if options.memory == "bram" else []
+        return {"lanes": options.pe * options.simd * self.bits_in, "bram_words": blocks,
+                "buffer_words": (options.simd * self.bits_in, self.depth(options))}
+
+    def build(self, options):
+        return FoldedConv(simd=options.simd, **self._arguments(options))
+
+    def timing(self, options):
+        return Chain(self.window_model(options), timing.Folded(self.words(options), 1, 0))
+
+
+class DepthwiseStage(_ConvStage):
+    """A convolution of each channel by itself, with its threshold if bits follow.
+
+    Parameters
+    ----------
+    weights : int8 array (C, rows, columns)
+        -1, 0, +1. The others as of :class:`ConvStage`.
+    """
+    kind = "depthwise"
+
+    def __init__(self, name, sources, edge, *, weights, **more):
+        super().__init__(name, sources, edge, weights=weights, channels=len(weights), **more)
+
+    def parse(self, table):
+        self._check_size("pe", table, self.channels)
+        self._check_memory(table)
+        self.check_buffer(table)
+        return DepthwiseOptions(**table)
+
+    def folding_space(self):
+        for pe in divisors(self.channels):
+            for memory in MEMORIES:
+                yield DepthwiseOptions(pe=pe, memory=memory)
+
+    def lanes(self, options):
+        return options.pe, options.pe
+
+    def cycles(self, options):
+        groups = self.channels // options.pe
+        return max(self.elements_in // options.pe, self.windows * groups * self.taps)
+
+    def resources(self, options):
+        words = self.channels // options.pe * self.taps
+        blocks = [(weight_bits(self.weights) * options.pe, words)] if options.memory == "bram" else []
+        return {"lanes": options.pe * self.bits_in, "bram_words": blocks,
+                "buffer_words": (options.pe * self.bits_in, self.depth(options))}
+
+    def build(self, options):
+        return DepthwiseConv(**self._arguments(options))
+
+    def timing(self, options):
+        return Chain(self.window_model(options), timing.Folded(self.taps, 1, 0))
