@@ -52,7 +52,8 @@ class ThresholdUnit(wiring.Component):
         # An element reaches a rising level t where x >= t; where it falls, x <= t is the opposite of x >= t + 1.
         highest = 2**bits
         self.falling = [bool(falls) for falls in falling]
-        self.least = [[min(max(int(t) + falls, 0), highest) for t in own] for own, falls in zip(levels, self.falling, strict=True)]
+        self.least = [[min(max(int(t) + falls, 0), highest) for t in own]
+                      for own, falls in zip(levels, self.falling, strict=True)]
         self._layout = data.ArrayLayout(range(len(levels[0]) + 1), lanes)
         super().__init__({"i": In(stream.Signature(data.ArrayLayout(bits, lanes))), "o": Out(stream.Signature(self._layout))})
 
