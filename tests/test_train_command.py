@@ -84,7 +84,7 @@ def test_what_it_writes(tiny, tmp_path, capsys):
     assert facts["recipe"]["seed"] == 9 and facts["recipe"]["epochs"] == 2
     assert reference.accuracy(found.network, test.images, test.labels) == (facts["test_right"], 200)
     assert facts["test_accuracy"] == facts["test_right"] / 200
-    assert facts["checked"] == {"images": 200, "differing_decisions": 0, "differing_hidden_signs": 0}
+    assert facts["checked"] == {"images": 200, "differing_decisions": 0, "differing_hidden_values": 0}
     assert set(facts["versions"]) == {"bnnhw", "torch", "numpy", "python"}
     assert str(tmp_path) not in json.dumps(facts)
     assert found.classes == ("a", "b", "c")

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from bnnhw import models, reference  # noqa: E402 - torch first, so that all is skipped without it
-from bnnhw.ir import Affine, Dense, Network, Threshold  # noqa: E402
+from bnnhw.ir import Affine, Dense, Network, TensorType, Threshold  # noqa: E402
 from bnnhw.train import export, loop, recipe  # noqa: E402
 from bnnhw.train.export import ExportError  # noqa: E402
 from bnnhw.train.layers import BatchNorm  # noqa: E402
@@ -25,6 +25,11 @@ def norm(gamma, beta, mean, var):
     return found
 
 
+def sums_of(n_in):
+    """The type of a sum of ``n_in`` signs."""
+    return TensorType((), -n_in, n_in, 2)
+
+
 def random_norm(channels, n_in, seed):
     rng = np.random.default_rng(seed)
     return norm(rng.normal(size=channels), rng.normal(size=channels), rng.uniform(-n_in, n_in, channels),
@@ -34,7 +39,7 @@ def random_norm(channels, n_in, seed):
 @pytest.mark.parametrize("n_in", [1, 2, 9, 784])
 def test_thresholds_decide_as_the_model_for_every_integer(n_in):
     found = random_norm(300, n_in, n_in)
-    levels, falling, _ = export.thresholds(found, n_in, "fc1")
+    levels, falling, _ = export.thresholds(found, sums_of(n_in), "fc1")
     sums = np.arange(-n_in, n_in + 1, 2)[:, None]
     ours = np.where(falling, sums <= levels, sums >= levels)
     with torch.no_grad():
@@ -46,16 +51,16 @@ def test_thresholds_decide_as_the_model_for_every_integer(n_in):
 
 def test_always_and_never_in_normal_form():
     one, far = [1.0] * 4, [100.0, -100.0, 100.0, -100.0]
-    levels, falling, _ = export.thresholds(norm([1.0, 1.0, -1.0, -1.0], far, [0.0] * 4, one), 9, "fc1")
+    levels, falling, _ = export.thresholds(norm([1.0, 1.0, -1.0, -1.0], far, [0.0] * 4, one), sums_of(9), "fc1")
     assert levels.tolist() == [-9, 11, 9, -11]      # rising always, never; falling always, never
     assert falling.tolist() == [False, False, True, True]
     # Scale 0 leaves the sign of beta; sign(0) = +1.
-    levels, falling, ties = export.thresholds(norm([0.0] * 3, [0.5, -0.5, 0.0], [3.0] * 3, [1.0] * 3), 9, "fc1")
+    levels, falling, ties = export.thresholds(norm([0.0] * 3, [0.5, -0.5, 0.0], [3.0] * 3, [1.0] * 3), sums_of(9), "fc1")
     assert levels.tolist() == [-9, 11, -9] and not falling.any() and ties == []
 
 
 def test_variance_zero_is_no_error():
-    levels, falling, _ = export.thresholds(norm([1.0], [0.0], [3.0], [0.0]), 9, "fc1")
+    levels, falling, _ = export.thresholds(norm([1.0], [0.0], [3.0], [0.0]), sums_of(9), "fc1")
     assert levels.tolist() == [3] and not falling[0]
 
 
@@ -67,7 +72,7 @@ def test_ties_are_those_of_exact_arithmetic():
     with torch.no_grad():
         found.beta.zero_()
         found.beta.copy_(-found(at[None])[0])
-    _, _, ties = export.thresholds(found, n_in, "fc7")
+    _, _, ties = export.thresholds(found, sums_of(n_in), "fc7")
     want = []
     with localcontext(prec=80), torch.no_grad():
         for c in range(channels):
@@ -118,7 +123,8 @@ def test_exact(exported):
         scores = model(images)
     edges = reference.run(network, images.numpy(), keep="all")
     assert np.array_equal(edges["class"], scores.argmax(1).numpy())
-    for name, hidden in zip(("act1", "act2"), model.hidden, strict=True):
+    assert list(model.hidden) == ["act1", "act2"]
+    for name, hidden in model.hidden.items():
         assert np.array_equal(edges[name], hidden.numpy())
 
 
@@ -192,4 +198,4 @@ def test_ties_of_the_scores_go_to_the_lowest_class(exported):
 def test_shipped_networks_come_from_the_shipped_recipes(name):
     facts = models.load(name).provenance
     assert facts["recipe"] == recipe.load(name).model_dump()
-    assert facts["checked"] == {"images": 10_000, "differing_decisions": 0, "differing_hidden_signs": 0}
+    assert facts["checked"] == {"images": 10_000, "differing_decisions": 0, "differing_hidden_values": 0}

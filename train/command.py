@@ -63,7 +63,7 @@ def _train(trainer, test, folder, metrics, console):
         console.print(text, highlight=False, soft_wrap=True)
 
     epochs, images, labels = trainer.recipe.epochs, torch.from_numpy(test.images.copy()), torch.from_numpy(test.labels)
-    weights = sum(linear.weight.numel() for linear in trainer.model.linears)
+    weights = sum(layer.weight.numel() for layer in trainer.model.binary_layers)
     say(f"{trainer.recipe.name}: {weights:,} weights of one bit, {epochs} epochs of {trainer.steps} steps"
         + (f", from epoch {trainer.epoch} on" if trainer.epoch else ""))
     with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console,
@@ -111,4 +111,4 @@ def run(args):
     facts = found.provenance
     console.print(f"{output}: {facts['test_right']} of {facts['test_images']} test images right "
                   f"({facts['test_accuracy']:.2%}), {facts['test_ties']} ties; golden model and trained model agree in every "
-                  f"decision and every hidden sign; network {found.network.digest[:12]}", highlight=False, soft_wrap=True)
+                  f"decision and every hidden value; network {found.network.digest[:12]}", highlight=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 Thresholds are found by trying every integer that a sum can have through the very float32 function that the model computes in
 eval mode; then the whole test set goes through the trained model and the golden model, and not one decision or
-hidden sign may differ.
+hidden value may differ.
 """
 
 import platform
@@ -15,8 +15,10 @@ import torch
 from .. import __version__, reference
 from ..artifact import Artifact
 from ..errors import UserError
-from ..ir import Affine, ArgMax, Dense, Flatten, Input, Network, TensorType, Threshold
-from .loop import EVALUATION_BATCH, accuracy, reestimate
+from ..ir import Add, Affine, ArgMax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, TensorType, Threshold
+from .cnn import BinaryCnn, ResidualCnn
+from .loop import accuracy, reestimate
+from .models import BinaryMlp
 
 __all__ = ["ExportError", "thresholds", "affine", "to_network", "check", "export"]
 
@@ -37,15 +39,15 @@ def _checked(norm, layer):
 
 
 @torch.no_grad()
-def thresholds(norm, n_in, layer):
+def thresholds(norm, type, layer):
     """Integer thresholds of a batch norm followed by a sign.
 
     Parameters
     ----------
     norm : BatchNorm
         In eval mode.
-    n_in : int
-        The sums are -n_in, -n_in + 2, ..., n_in.
+    type : TensorType
+        Of the sums: every value that it has is tried.
     layer : str
         For messages.
 
@@ -58,21 +60,20 @@ def thresholds(norm, n_in, layer):
         Channels (layer, channel, sum) whose decision at ``sum`` differs between float32 and exact arithmetic.
     """
     _checked(norm, layer)
-    sums = torch.arange(-n_in, n_in + 1, 2, dtype=torch.float32)
+    values = torch.arange(type.lo, type.hi + 1, type.step, dtype=torch.float32)
     channels = norm.gamma.numel()
-    decisions = (norm(sums[:, None].expand(-1, channels)) >= 0).numpy()
+    decisions = (norm(values[:, None].expand(-1, channels)) >= 0).numpy()
     falling = (norm.gamma < 0).numpy()
     rising_view = np.where(falling, decisions[::-1], decisions)     # along each column 0, ..., 0, 1, ..., 1
-    reached = rising_view.sum(axis=0)
-    if not np.array_equal(rising_view, np.arange(len(sums))[:, None] >= len(sums) - reached):
+    missed = len(values) - rising_view.sum(axis=0)
+    if not np.array_equal(rising_view, np.arange(len(values))[:, None] >= missed):
         raise ExportError(f"layer {layer!r}: a batch norm is not monotonic in float32")
-    first = 2 * (len(sums) - reached) - n_in            # least sum that is +1, in the rising view; n_in + 2 is never
-    levels = np.where(falling, -first, first).astype(np.int64)
+    levels = np.where(falling, type.hi - type.step * missed, type.lo + type.step * missed).astype(np.int64)
     ties = []
     for channel in range(channels):
-        for candidate in (int(levels[channel]), int(levels[channel]) + (2 if falling[channel] else -2)):
-            if abs(candidate) <= n_in:
-                found = bool(decisions[(candidate + n_in) // 2, channel])
+        for candidate in (int(levels[channel]), int(levels[channel]) + (1 if falling[channel] else -1) * type.step):
+            if type.lo <= candidate <= type.hi:
+                found = bool(decisions[(candidate - type.lo) // type.step, channel])
                 if found != _exact(norm, channel, candidate):
                     ties.append({"layer": layer, "channel": channel, "sum": candidate})
     return levels, falling, ties
@@ -115,18 +116,113 @@ def affine(norm, sums, layer):
                       "float model does on the whole test set")
 
 
+class _Builder:
+    """Collects the operations of a network; knows the type of the last edge, and the ties of its thresholds."""
+    def __init__(self, shape):
+        self.operations, self.types, self.ties = [], {}, []
+        self.add(Input("image", TensorType(shape, 0, 255)))
+
+    def add(self, operation):
+        self.types[operation.name] = operation.infer(*(self.types[source] for source in operation.inputs))
+        self.operations.append(operation)
+        self.edge = operation.name
+
+    @property
+    def type(self):
+        return self.types[self.edge]
+
+    def weights(self, name, layer):
+        """A layer's signs, (n_out, n_in) or (n_out, rows, columns, n_in)."""
+        if len(wrong := torch.nonzero(~torch.isfinite(layer.weight))):
+            raise ExportError(f"layer {name!r}, channel {int(wrong[0, 0])}: a weight is {float(layer.weight[tuple(wrong[0])])}")
+        return layer.signs().numpy().astype(np.int8)
+
+    def dense(self, name, layer):
+        self.add(Dense(name, self.edge, self.weights(name, layer)))
+
+    def conv(self, name, layer):
+        self.add(Conv2d(name, self.edge, self.weights(name, layer).transpose(0, 2, 3, 1), padding=(layer.padding,) * 4, fill=-1))
+
+    def pool(self, name):
+        self.add(MaxPool2d(name, self.edge, (2, 2), (2, 2)))
+
+    def signs(self, name, norm, layer):
+        """A batch norm and a sign behind ``layer``."""
+        levels, falling, ties = thresholds(norm, self.type, layer)
+        self.ties += ties
+        self.add(Threshold(name, self.edge, levels[:, None], falling))
+
+    def sign(self, name):
+        self.add(Threshold(name, self.edge, np.zeros((self.type.channels, 1)), np.zeros(self.type.channels, bool)))
+
+    def fixed_point(self, name, norm):
+        _checked(norm, name)
+        self.add(Affine(name, self.edge, *(values.numpy() for values in norm.integers(norm.mean, norm.var))))
+
+    def finish(self, **facts):
+        self.add(ArgMax("class", self.edge))
+        return Network(self.operations, "class"), {"ties": self.ties} | facts
+
+
+def _mlp(model, build, sums):
+    last, facts = len(model.linears), {}
+    channels = build.type.channels
+    build.add(Threshold("binarize", "image", np.full((channels, 1), model.pixel_level), np.zeros(channels, bool)))
+    build.add(Flatten("flat", build.edge))
+    for k, linear in enumerate(model.linears, 1):
+        build.dense(f"fc{k}", linear)
+        if k < last:
+            build.signs(f"act{k}", model.norms[k - 1], f"fc{k}")
+    if len(model.norms) == last:
+        scale, offset, facts["fraction_bits"] = affine(model.norms[-1], sums, build.edge)
+        build.add(Affine("scores", build.edge, scale, offset))
+    return build.finish(**facts)
+
+
+def _cnn(model, build, sums):
+    for k, (conv, pool) in enumerate(zip(model.convs, model.pools, strict=True), 1):
+        build.conv(f"conv{k}", conv)
+        if pool:
+            build.pool(f"pool{k}")
+        build.signs(f"act{k}", model.norms[k - 1], f"conv{k}")
+    build.add(Flatten("flat", build.edge))
+    for k, linear in enumerate(model.linears[:-1], len(model.convs) + 1):
+        build.dense(f"fc{k}", linear)
+        build.signs(f"act{k}", model.norms[k - 1], f"fc{k}")
+    build.dense("scores", model.linears[-1])
+    return build.finish()
+
+
+def _residual(model, build, sums):
+    build.conv("conv0", model.convs[0])
+    build.fixed_point("norm0", model.norms[0])
+    for k, (conv, norm, pool) in enumerate(zip(model.convs[1:], model.norms[1:], model.pools, strict=True), 1):
+        if pool:
+            build.pool(f"pool{k}")
+        start = build.edge
+        build.sign(f"act{k}")
+        build.conv(f"conv{k}", conv)
+        build.fixed_point(f"norm{k}", norm)
+        if model.shortcuts:
+            build.add(Add(f"sum{k}", start, build.edge))
+    build.sign(f"act{len(model.convs)}")
+    build.add(Flatten("flat", build.edge))
+    build.dense("scores", model.linear)
+    return build.finish()
+
+
 @torch.no_grad()
 def to_network(model, shape, sums=None):
-    """The integer network of a trained MLP.
+    """The integer network of a trained model.
 
     Parameters
     ----------
-    model : BinaryMlp
+    model : BinaryMlp, BinaryCnn or ResidualCnn
         In eval mode.
     shape : tuple
         (H, W, C) of an image.
     sums : float32 tensor (N, C), optional
-        The last layer's sums on the test set; needed with a last batch norm.
+        The last layer's sums on the test set; needed with a batch norm behind it.
 
     Returns
     -------
@@ -134,33 +230,13 @@ def to_network(model, shape, sums=None):
     facts : dict
         ``ties`` (see :func:`thresholds`) and, with a last batch norm, ``fraction_bits``.
     """
-    last = len(model.linears)
-    operations = [Input("image", TensorType(shape, 0, 255)),
-                  Threshold("binarize", "image", np.full((shape[-1], 1), model.pixel_level), np.zeros(shape[-1], bool)),
-                  Flatten("flat", "binarize")]
-    edge, facts = "flat", {"ties": []}
-    for k, linear in enumerate(model.linears, 1):
-        if len(wrong := torch.nonzero(~torch.isfinite(linear.weight))):
-            raise ExportError(f"layer 'fc{k}', channel {int(wrong[0, 0])}: a weight is {float(linear.weight[tuple(wrong[0])])}")
-        weights = linear.signs().numpy().astype(np.int8)
-        operations.append(Dense(f"fc{k}", edge, weights))
-        edge = f"fc{k}"
-        if k < last:
-            levels, falling, ties = thresholds(model.norms[k - 1], weights.shape[1], edge)
-            facts["ties"] += ties
-            operations.append(Threshold(f"act{k}", edge, levels[:, None], falling))
-            edge = f"act{k}"
-    if len(model.norms) == last:
-        scale, offset, facts["fraction_bits"] = affine(model.norms[-1], sums, edge)
-        operations.append(Affine("scores", edge, scale, offset))
-        edge = "scores"
-    operations.append(ArgMax("class", edge))
-    return Network(operations, "class"), facts
+    kinds = {BinaryMlp: _mlp, BinaryCnn: _cnn, ResidualCnn: _residual}
+    return kinds[type(model)](model, _Builder(shape), sums)
 
 
 @torch.no_grad()
 def check(model, network, images):
-    """Compare trained model and golden model on ``images`` (uint8 tensor): hidden signs and decisions.
+    """Compare trained model and golden model on ``images`` (uint8 tensor): all hidden values and the decisions.
 
     Raises
     ------
@@ -168,17 +244,15 @@ def check(model, network, images):
         At the first difference: image, layer, channel.
     """
     model.eval()
-    names = [name for name in network.operations if name.startswith("act")]
-    for start in range(0, len(images), EVALUATION_BATCH):
-        part = images[start:start + EVALUATION_BATCH]
+    for start in range(0, len(images), model.evaluation_batch):
+        part = images[start:start + model.evaluation_batch]
         classes = model(part).argmax(1).numpy()
-        edges = reference.run(network, part.numpy(), keep=[*names, "class"])
-        for name, hidden in zip(names, model.hidden, strict=True):
+        edges = reference.run(network, part.numpy(), keep=[*model.hidden, "class"])
+        for name, hidden in model.hidden.items():
             if len(wrong := np.argwhere(edges[name] != hidden.numpy())):
-                image, channel = wrong[0]
+                image, *_, channel = place = tuple(wrong[0])
                 raise ExportError(f"layer {name!r}, channel {channel}, image {start + image}: the golden model gives "
-                                  f"{edges[name][image, channel]}, the trained model {int(hidden[image, channel])} "
-                                  f"({len(wrong)} differ)")
+                                  f"{edges[name][place]}, the trained model {int(hidden[place])} ({len(wrong)} differ)")
         if len(wrong := np.flatnonzero(edges["class"] != classes)):
             image = wrong[0]
             raise ExportError(f"image {start + image}: the golden model decides {edges['class'][image]}, the trained "
@@ -204,7 +278,7 @@ def export(trainer, test):
     images, labels = torch.from_numpy(test.images.copy()), torch.from_numpy(test.labels)
     model.eval()
     seen = []
-    handle = model.linears[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    handle = model.binary_layers[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
     right = accuracy(model, images, labels)
     handle.remove()
     network, facts = to_network(model, test.images.shape[1:], torch.cat(seen))
@@ -215,7 +289,7 @@ def export(trainer, test):
     provenance = {
         "recipe": recipe.model_dump(), "dataset": recipe.dataset, "test_images": len(labels),
         "test_right": round(right * len(labels)), "test_accuracy": right, "test_ties": tied,
-        "checked": {"images": len(labels), "differing_decisions": 0, "differing_hidden_signs": 0},
+        "checked": {"images": len(labels), "differing_decisions": 0, "differing_hidden_values": 0},
         "float32_ties": facts["ties"],
         "trained_on": {"device": "cpu", "machine": platform.machine(), "threads": torch.get_num_threads()},
         "versions": {"bnnhw": __version__, "torch": torch.__version__, "numpy": np.__version__,

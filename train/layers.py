@@ -7,7 +7,7 @@ products of training, golden model and hardware agree whatever the order of summ
 import torch
 from torch import nn
 
-__all__ = ["ESTIMATORS", "sign", "BinaryLinear", "BatchNorm"]
+__all__ = ["ESTIMATORS", "sign", "BinaryLinear", "BinaryConv2d", "BatchNorm", "FixedPointNorm"]
 
 
 class _Sign(torch.autograd.Function):
@@ -78,8 +78,46 @@ class BinaryLinear(nn.Module):
         self.weight.clamp_(-1, 1)
 
 
+class BinaryConv2d(nn.Module):
+    """Convolution of maps (N, C, H, W) with the signs of latent weights in [-1, 1]; padded places are -1.
+
+    In eval mode windows are laid out and multiplied, so that sums are those of the golden model whatever the library would
+    make of a convolution (Winograd's is not exact).
+
+    Parameters
+    ----------
+    n_in, n_out, kernel, padding : int
+    spread : float
+        As of :class:`BinaryLinear`.
+    generator : torch.Generator
+    """
+    def __init__(self, n_in, n_out, kernel, padding, *, spread=1.0, generator):
+        super().__init__()
+        self.kernel, self.padding = kernel, padding
+        shape = (n_out, n_in, kernel, kernel)
+        self.weight = nn.Parameter((torch.rand(shape, generator=generator) * 2 - 1) * spread)
+
+    def signs(self):
+        """The weights as the hardware has them, float32 tensor (n_out, n_in, kernel, kernel) of -1 and +1."""
+        return sign(self.weight, "identity")
+
+    def forward(self, x):
+        if self.padding:
+            x = nn.functional.pad(x, (self.padding,) * 4, value=-1.0)
+        if self.training:
+            return nn.functional.conv2d(x, self.signs())
+        height, width = x.shape[2] - self.kernel + 1, x.shape[3] - self.kernel + 1
+        windows = nn.functional.unfold(x, self.kernel)
+        return (self.signs().flatten(1) @ windows).unflatten(2, (height, width))
+
+    @torch.no_grad()
+    def clip(self):
+        """Keep the latent weights in [-1, 1], to be called after every step."""
+        self.weight.clamp_(-1, 1)
+
+
 class BatchNorm(nn.Module):
-    """Batch normalization of sums (N, C): ``(s - mean) / sqrt(var + eps) * gamma + beta``.
+    """Batch normalization of sums (N, C) or (N, C, H, W): ``(s - mean) / sqrt(var + eps) * gamma + beta``.
 
     In eval mode it is four separate float32 operations per element, each rounded once, so that the result for an
     integer is the same whatever batch it comes in and export can search the very function that the model computes.
@@ -99,6 +137,44 @@ class BatchNorm(nn.Module):
     def forward(self, s):
         if self.training:
             return nn.functional.batch_norm(s, self.mean, self.var, self.gamma, self.beta, True, self.momentum, self.eps)
-        centred = s - self.mean
-        scaled = centred * (1 / torch.sqrt(self.var + self.eps))
-        return scaled * self.gamma + self.beta
+        mean, var, gamma, beta = (value.view(-1, *[1] * (s.ndim - 2)) for value in (self.mean, self.var, self.gamma, self.beta))
+        centred = s - mean
+        scaled = centred * (1 / torch.sqrt(var + self.eps))
+        return scaled * gamma + beta
+
+
+class _Round(torch.autograd.Function):
+    """Rounding to the nearest integer whose gradient is 1 (straight through). Bengio et al., 2013, arXiv:1308.3432."""
+    @staticmethod
+    def forward(ctx, x):
+        return torch.round(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+class FixedPointNorm(BatchNorm):
+    """Batch normalization of maps (N, C, H, W) as hardware does it without a threshold behind: ``a * s + b`` in fixed point.
+
+    ``a`` and ``b`` are multiples of ``2**-fraction_bits``, in training too (rounded straight through), so that residual sums
+    mean the same integers everywhere. All values are exact in float32 while they stay below ``2**(24 - fraction_bits)``.
+    """
+    def __init__(self, channels, fraction_bits):
+        super().__init__(channels)
+        self.one = 2.0**fraction_bits
+
+    def integers(self, mean, var):
+        """Scale and offset as multiples of ``2**-fraction_bits``, float tensors (C,)."""
+        slope = self.gamma / torch.sqrt(var + self.eps)
+        return _Round.apply(slope * self.one), _Round.apply((self.beta - mean * slope) * self.one)
+
+    def forward(self, s):
+        mean, var = self.mean, self.var
+        if self.training:
+            mean, var = s.mean((0, 2, 3)), s.var((0, 2, 3), correction=0)
+            with torch.no_grad():
+                self.mean.lerp_(mean, self.momentum)
+                self.var.lerp_(var, self.momentum)
+        scale, offset = (value.view(-1, 1, 1) for value in self.integers(mean, var))
+        return (scale * s + offset) / self.one

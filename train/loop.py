@@ -10,9 +10,6 @@ from .layers import BatchNorm
 
 __all__ = ["Trainer", "accuracy", "reestimate"]
 
-EVALUATION_BATCH = 5000     # images at a time where no gradient is needed
-
-
 def _squared_hinge(scores, labels):
     targets = nn.functional.one_hot(labels, scores.shape[1]) * 2 - 1
     return (1 - scores * targets).clamp(min=0).square().mean()
@@ -36,7 +33,8 @@ def accuracy(model, images, labels):
     """Share of ``images`` that the model, in eval mode, gives the right class (lowest index of equals)."""
     model.eval()
     right = 0
-    for part, truth in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
+    size = model.evaluation_batch
+    for part, truth in zip(images.split(size), labels.split(size), strict=True):
         right += int((model(part).argmax(1) == truth).sum())
     return right / len(labels)
 
@@ -50,16 +48,17 @@ def reestimate(model, images):
     """
     model.eval()
     for norm in (m for m in model.modules() if isinstance(m, BatchNorm)):
-        totals = torch.zeros(2, norm.gamma.numel(), dtype=torch.float64)
+        totals, count = torch.zeros(2, norm.gamma.numel(), dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
 
-        def add(module, inputs, totals=totals):
-            sums = inputs[0].double()
-            totals += torch.stack((sums.sum(0), sums.square().sum(0)))
+        def add(module, inputs, totals=totals, count=count):
+            sums = inputs[0].double().transpose(0, 1).flatten(1)        # a row for each channel
+            totals += torch.stack((sums.sum(1), sums.square().sum(1)))
+            count += sums.shape[1]
 
         with norm.register_forward_pre_hook(add):
-            for part in images.split(EVALUATION_BATCH):
+            for part in images.split(model.evaluation_batch):
                 model(part)
-        mean, square = totals / len(images)
+        mean, square = totals / count
         norm.mean.copy_(mean)
         norm.var.copy_((square - mean.square()).clamp(min=0))
 
@@ -88,7 +87,7 @@ class Trainer:
         seconds, processor_seconds (of all threads together).
         """
         start, processor_start = time.perf_counter(), time.process_time()
-        before = [linear.signs().detach().clone() for linear in self.model.linears]
+        before = [layer.signs().detach().clone() for layer in self.model.binary_layers]
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.labels), generator=generator)
         loss_sum, right = 0.0, 0
@@ -97,6 +96,9 @@ class Trainer:
             images, labels = self.images[chosen], self.labels[chosen]
             if self.recipe.shift:
                 images = _shifted(images, self.recipe.shift, generator)
+            if getattr(self.recipe, "flip", False):
+                mirrored = torch.rand(len(images), generator=generator) < 0.5
+                images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.learning_rate(self.epoch * self.steps + step)
             scores = self.model(images, generator)
@@ -108,7 +110,7 @@ class Trainer:
             loss_sum += loss.item() * len(labels)
             right += int((scores.argmax(1) == labels).sum())
             on_step()
-        flipped = sum(int((a != linear.signs()).sum()) for a, linear in zip(before, self.model.linears, strict=True))
+        flipped = sum(int((a != layer.signs()).sum()) for a, layer in zip(before, self.model.binary_layers, strict=True))
         self.epoch += 1
         return {"epoch": self.epoch, "loss": loss_sum / len(self.labels), "train_accuracy": right / len(self.labels),
                 "flip_ratio": flipped / sum(a.numel() for a in before), "seconds": time.perf_counter() - start,

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from .cnn import BinaryCnn, ResidualCnn
 from .layers import BatchNorm, BinaryLinear, sign
 
 __all__ = ["BinaryMlp", "build"]
@@ -14,7 +15,7 @@ class BinaryMlp(nn.Module):
     """BinaryNet for images: pixels to signs, dense layers with batch norm and sign between them, scores.
 
     Takes uint8 pixels (N, H, W, C), gives float32 scores (N, classes): the last layer's integer sums times
-    ``score_scale / sqrt(n_in)``, or their batch norm. :attr:`hidden` holds the signs of each hidden layer after a
+    ``score_scale / sqrt(n_in)``, or their batch norm. :attr:`hidden` holds the signs of each hidden layer by name after a
     forward pass in eval mode.
 
     Source: Courbariaux et al., "Binarized Neural Networks", 2016, arXiv:1602.02830; with sizes 64, 256, 1024 it is FINN's
@@ -29,7 +30,14 @@ class BinaryMlp(nn.Module):
         normed = sizes[1:] if recipe.last_batch_norm else sizes[1:-1]
         self.norms = nn.ModuleList(BatchNorm(n) for n in normed)
         self.score_scale = recipe.score_scale / math.sqrt(sizes[-2])
-        self.hidden = []
+        self.hidden = {}
+
+    evaluation_batch = 5000     # images at a time where no gradient is needed
+
+    @property
+    def binary_layers(self):
+        """All layers with binary weights, in order."""
+        return list(self.linears)
 
     def binarize(self, pixels):
         """Signs of pixels, float32 (N, inputs): +1 where a pixel is at least the level."""
@@ -44,12 +52,12 @@ class BinaryMlp(nn.Module):
 
     def forward(self, pixels, generator=None):
         x = self.binarize(pixels)
-        self.hidden = []
+        self.hidden = {}
         last = len(self.linears) - 1
         for k in range(last):
             x = sign(self.norms[k](self._sums(k, x, generator)), self.estimator)
             if not self.training:
-                self.hidden.append(x)
+                self.hidden[f"act{k + 1}"] = x
         s = self._sums(last, x, generator)
         return self.norms[last](s) if len(self.norms) > last else s * self.score_scale
 
@@ -62,5 +70,7 @@ class BinaryMlp(nn.Module):
 def build(recipe, split):
     """The recipe's network for a data set's images, initialised from the recipe's seed."""
     generator = torch.Generator().manual_seed(recipe.seed)
-    inputs = math.prod(split.images.shape[1:])
-    return BinaryMlp(inputs, recipe, len(split.classes), generator=generator)
+    shape, classes = split.images.shape[1:], len(split.classes)
+    if recipe.kind == "mlp":
+        return BinaryMlp(math.prod(shape), recipe, classes, generator=generator)
+    return {"cnn": BinaryCnn, "residual": ResidualCnn}[recipe.kind](shape, recipe, classes, generator=generator)

@@ -8,9 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import UserError
 
-__all__ = ["Recipe", "RecipeError", "load", "names"]
+__all__ = ["CnnRecipe", "MlpRecipe", "Recipe", "RecipeError", "ResidualRecipe", "load", "names"]
 
 FOLDER = Path(__file__).parent / "recipes"
+
+
+Width = Annotated[int, Field(ge=1, le=65536)]
 
 
 class RecipeError(UserError, ValueError):
@@ -18,24 +21,60 @@ class RecipeError(UserError, ValueError):
 
 
 class Recipe(BaseModel):
-    """How to train. docs/training.md explains each key."""
+    """How to train: what all kinds of networks share. docs/training.md explains each key."""
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
-    dataset: Literal["mnist"]
-    hidden: list[Annotated[int, Field(ge=1, le=65536)]] = Field(min_length=1, max_length=16)
-    pixel_level: int = Field(ge=0, le=256)
+    dataset: Literal["mnist", "fashion-mnist", "cifar10"]
     estimator: Literal["identity", "hardtanh", "approxsign"]
     loss: Literal["squared-hinge", "cross-entropy"]
-    last_batch_norm: bool
     epochs: int = Field(ge=1, le=100_000)
     batch: int = Field(ge=2, le=100_000)
     learning_rate: float = Field(gt=0, le=10)
     weight_spread: float = Field(gt=0, le=1)
     score_scale: float = Field(gt=0, le=100)
-    dropout: float = Field(ge=0, lt=1)
     shift: int = Field(ge=0, le=4)
     seed: int = Field(ge=0, lt=2**32)
+
+
+class MlpRecipe(Recipe):
+    """Dense layers on pixels turned into signs."""
+    kind: Literal["mlp"] = "mlp"
+    hidden: list[Width] = Field(min_length=1, max_length=16)
+    pixel_level: int = Field(ge=0, le=256)
+    last_batch_norm: bool
+    dropout: float = Field(ge=0, lt=1)
+
+
+class Block(BaseModel):
+    """A convolution, a max-pool of 2x2 if wanted, batch norm and sign."""
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    channels: Width
+    kernel: int = Field(ge=1, le=15)
+    padding: int = Field(ge=0, le=14)
+    pool: bool
+
+
+class CnnRecipe(Recipe):
+    """Convolutions on 8-bit pixels, then dense layers."""
+    kind: Literal["cnn"]
+    blocks: list[Block] = Field(min_length=1, max_length=64)
+    hidden: list[Width] = Field(max_length=16)
+    flip: bool
+
+
+class ResidualRecipe(Recipe):
+    """A convolution on 8-bit pixels, then blocks of one convolution and a shortcut round it, then a dense layer."""
+    kind: Literal["residual"]
+    width: Width
+    pools: list[bool] = Field(min_length=1, max_length=64)
+    shortcuts: bool
+    fraction_bits: int = Field(ge=0, le=12)
+    flip: bool
+
+
+KINDS = {"mlp": MlpRecipe, "cnn": CnnRecipe, "residual": ResidualRecipe}
 
 
 def names():
@@ -67,7 +106,10 @@ def load(which, **changes):
                           f"{', '.join(names())}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not TOML: {error}") from None
+    kind = table.get("kind", "mlp")
+    if kind not in KINDS:
+        raise RecipeError(f"{path}: key 'kind': must be one of {list(KINDS)}, not {kind!r}")
     try:
-        return Recipe(**(table | {key: value for key, value in changes.items() if value is not None}))
+        return KINDS[kind](**(table | {key: value for key, value in changes.items() if value is not None}))
     except ValidationError as error:
         raise RecipeError(f"{path}: {_explain(error.errors()[0])}") from None

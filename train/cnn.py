@@ -1,0 +1,120 @@
+"""Convolutional networks to train."""
+
+import math
+
+from torch import nn
+
+from .layers import BatchNorm, BinaryConv2d, BinaryLinear, FixedPointNorm, sign
+
+__all__ = ["BinaryCnn", "ResidualCnn"]
+
+
+class _Cnn(nn.Module):
+    """What both kinds share: pixels in, dense head, the hidden values of the last forward pass in eval mode.
+
+    Takes uint8 pixels (N, H, W, C), gives float32 scores (N, classes): the last layer's integer sums times
+    ``score_scale / sqrt(n_in)``. :attr:`hidden` holds what each named operation gave, (N, H, W, C) or (N, C).
+    """
+    evaluation_batch = 500      # images at a time where no gradient is needed
+
+    def __init__(self, recipe):
+        super().__init__()
+        self.estimator = recipe.estimator
+        self.hidden = {}
+
+    def keep(self, name, x, one=1.0):
+        """Note ``x``, times ``one``, as what operation ``name`` gives."""
+        if not self.training:
+            self.hidden[name] = (x.permute(0, 2, 3, 1) if x.ndim == 4 else x) * one
+        return x
+
+    def after_step(self):
+        """To be called after every step of the optimizer."""
+        for layer in self.binary_layers:
+            layer.clip()
+
+    @property
+    def binary_layers(self):
+        """All layers with binary weights, in order."""
+        return [module for module in self.modules() if isinstance(module, (BinaryConv2d, BinaryLinear))]
+
+
+def _first(pixels):
+    """Maps (N, C, H, W) of pixels 0 to 255."""
+    return pixels.permute(0, 3, 1, 2).float()
+
+
+def _flat(x):
+    """Vectors in the order of rows, columns, channels."""
+    return x.permute(0, 2, 3, 1).flatten(1)
+
+
+class BinaryCnn(_Cnn):
+    """BinaryNet with convolutions: blocks of convolution, max-pool of 2x2 if wanted, batch norm and sign; then dense layers.
+
+    The first convolution takes 8-bit pixels and gives integer sums, as in FINN's CNV: Umuroglu et al., 2017, arXiv:1612.07119.
+    """
+    def __init__(self, shape, recipe, classes, *, generator):
+        super().__init__(recipe)
+        height, width, channels = shape
+        self.pools = [block.pool for block in recipe.blocks]
+        self.convs, self.norms, self.linears = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for block in recipe.blocks:
+            self.convs.append(BinaryConv2d(channels, block.channels, block.kernel, block.padding, spread=recipe.weight_spread,
+                                           generator=generator))
+            channels = block.channels
+            height, width = ((n + 2 * block.padding - block.kernel + 1) // (2 if block.pool else 1) for n in (height, width))
+            self.norms.append(BatchNorm(channels))
+        sizes = [height * width * channels, *recipe.hidden, classes]
+        for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+            self.linears.append(BinaryLinear(n_in, n_out, spread=recipe.weight_spread, generator=generator))
+        self.norms.extend(BatchNorm(n) for n in recipe.hidden)
+        self.score_scale = recipe.score_scale / math.sqrt(sizes[-2])
+
+    def forward(self, pixels, generator=None):
+        x = _first(pixels)
+        self.hidden = {}
+        for k, (conv, pool) in enumerate(zip(self.convs, self.pools, strict=True)):
+            s = conv(x)
+            s = nn.functional.max_pool2d(s, 2) if pool else s
+            x = self.keep(f"act{k + 1}", sign(self.norms[k](s), self.estimator))
+        x = _flat(x)
+        for k, linear in enumerate(self.linears[:-1], len(self.convs)):
+            x = self.keep(f"act{k + 1}", sign(self.norms[k](linear(x)), self.estimator))
+        return self.linears[-1](x) * self.score_scale
+
+
+class ResidualCnn(_Cnn):
+    """Blocks of sign, convolution and batch norm with a shortcut round each, in fixed point; then a dense layer.
+
+    ``x = norm(conv(sign(x))) + x``: the shortcut carries more than signs from block to block. Max-pools of 2x2 stand between
+    blocks. Without ``shortcuts`` it is the plain network to compare with.
+
+    Source: Liu et al., "Bi-Real Net", 2018, arXiv:1808.00278.
+    """
+    def __init__(self, shape, recipe, classes, *, generator):
+        super().__init__(recipe)
+        height, width, channels = shape
+        self.pools, self.shortcuts, self.one = recipe.pools, recipe.shortcuts, 2.0**recipe.fraction_bits
+
+        def conv(n_in, padding):
+            return BinaryConv2d(n_in, recipe.width, 3, padding, spread=recipe.weight_spread, generator=generator)
+        self.convs = nn.ModuleList([conv(channels, 0), *(conv(recipe.width, 1) for _ in recipe.pools)])
+        self.norms = nn.ModuleList(FixedPointNorm(recipe.width, recipe.fraction_bits) for _ in self.convs)
+        for size in (height, width):
+            if (size - 2) >> sum(recipe.pools) < 1:
+                raise ValueError(f"{sum(recipe.pools)} pools are too many for images of {height}x{width}")
+        n_in = recipe.width * math.prod((size - 2) >> sum(recipe.pools) for size in (height, width))
+        self.linear = BinaryLinear(n_in, classes, spread=recipe.weight_spread, generator=generator)
+        self.score_scale = recipe.score_scale / math.sqrt(n_in)
+
+    def forward(self, pixels, generator=None):
+        self.hidden = {}
+        x = self.keep("norm0", self.norms[0](self.convs[0](_first(pixels))), self.one)
+        for k, (conv, norm, pool) in enumerate(zip(self.convs[1:], self.norms[1:], self.pools, strict=True), 1):
+            if pool:
+                x = self.keep(f"pool{k}", nn.functional.max_pool2d(x, 2), self.one)
+            y = self.keep(f"norm{k}", norm(conv(self.keep(f"act{k}", sign(x, self.estimator)))), self.one)
+            x = self.keep(f"sum{k}", x + y, self.one) if self.shortcuts else y
+        x = self.keep(f"act{len(self.convs)}", sign(x, self.estimator))
+        return self.linear(_flat(x)) * self.score_scale
