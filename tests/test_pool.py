@@ -9,23 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnhw.gateware.pool import MaxPool, PoolUnit, SumPool, SumPoolUnit
-from bnnhw.stages import timing, window_timing
+from bnnhw.stages import timing, unit_timing, window_timing
 
 from . import streams
-
-
-class Pooled:
-    """A window's model whose words go to a gathering."""
-    def __init__(self, window, taps):
-        self.window, self.gathering = window, timing.Gathering(taps)
-
-    valid = property(lambda self: self.gathering.valid)
-    ready = property(lambda self: self.window.ready)
-
-    def step(self, push, pop):
-        moved = self.window.valid and self.gathering.ready
-        self.window.step(push, moved)
-        self.gathering.step(moved, pop)
 
 
 def packed(codes, bits):
@@ -103,7 +89,8 @@ def test_greatest_sum():
 def make(kind, facts, bits, channels, lanes, minimum, depth):
     own = dict(image=facts["image"], kernel=facts["kernel"], stride=facts["stride"], bits=bits, lanes=lanes, depth=depth)
     dut = SumPool(channels=channels, **own) if kind == "sum" else MaxPool(minimum=minimum, **own)
-    return dut, Pooled(window_timing.Window(depth=depth, **facts), facts["kernel"][0] * facts["kernel"][1])
+    taps = facts["kernel"][0] * facts["kernel"][1]
+    return dut, unit_timing.Chain(window_timing.Window(depth=depth, **facts), timing.Gathering(taps))
 
 
 def check(kind, image, kernel, stride, groups, lanes, bits, more=0, images=3, p_valid=1.0, p_ready=1.0, seed=0):

@@ -6,6 +6,7 @@
 """
 
 import functools
+from fractions import Fraction
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ..gateware.window import Geometry
 __all__ = ["Reads", "Window", "interval", "live_depth", "rate_depth"]
 
 NEVER = -(1 << 60)      # needed by no one: a place of padding
-FRAMES = 3              # images after which the interval has settled, with a source that always offers
+QUIET = 4               # cycles without a transfer, with a source that always offers, after which there will be none
 
 
 class Reads:
@@ -89,51 +90,76 @@ class Window:
 def interval(**parameters):
     """Cycles between images of a :class:`Window` alone, with a source that always offers and a sink that always takes.
 
-    None where nothing comes out any more.
+    It is run until an image ends in a state in which an earlier one ended; where several images lie between the two it
+    is their average, a fraction. None where nothing comes out any more.
     """
     window = Window(**parameters)
     step, last = window.step, len(window.needs)
-    ends, quiet, limit, given = [], 0, 10 + 2 * window.words, 0
-    cycle = 0
-    while len(ends) < FRAMES:
+    ends, quiet, given, cycle = {}, 0, 0, 0
+    while quiet < QUIET:
         pushed, popped = window.ready, window.valid
         step(pushed, popped)
         cycle += 1
         quiet = 0 if pushed or popped else quiet + 1
-        if quiet > limit:
-            return None
         if popped:
             given += 1
-            if given == last:
-                given = 0
-                ends.append(cycle)
-    return ends[-1] - ends[-2]
+            if given % last == 0:
+                state = window.room, window.freed, window.next, window.written, window.valid
+                if state in ends:
+                    before, end = ends[state]
+                    return Fraction((cycle - end) * last, given - before)
+                ends[state] = given, cycle
+    return None
 
 
-def _geometry(parameters):
-    return {key: parameters[key] for key in ("image", "groups", "kernel", "stride", "padding")}
-
-
-def live_depth(**parameters):
-    """The least depth with which every window is complete some time. Parameters of :class:`Window` without ``depth``."""
-    return _live(**_geometry(parameters))
-
-
-@functools.lru_cache(256)
-def _live(**geometry):
-    return reads(**geometry, repeats=1, channels=False).live
+def live_depth(*, image, groups, kernel, stride, padding, repeats=None):
+    """The least depth with which every window is complete some time. Parameters as of :class:`Window`, without ``depth``."""
+    return reads(image, groups, kernel, stride, padding, 1, False).live
 
 
 @functools.lru_cache(256)
-def rate_depth(**parameters):
+def rate_depth(*, image, groups, kernel, stride, padding, repeats=None):
     """The least depth at which the interval is the greater of words in and words out. Parameters as of :func:`live_depth`."""
-    window = Window(depth=1, **parameters)
-    best = max(window.words, len(window.needs))
-    low = live_depth(**parameters) - 1      # fails
+    found = reads(image, groups, kernel, stride, padding, repeats or 1, repeats is None)
+    keeps_up = _schedule(found)
+    low = found.live - 1        # fails
     high = low + 1
-    while interval(depth=high, **parameters) != best:
+    while not keeps_up(high):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if interval(depth=middle, **parameters) == best else (middle, high)
+        low, high = (low, middle) if keeps_up(middle) else (middle, high)
     return high
+
+
+def _schedule(found):
+    """A function that tells of a depth whether images can follow each other every max(words in, words out) cycles.
+
+    They can if there are times for all reads and writes that repeat with this period and keep what the buffer asks for: one read
+    and one write per cycle, a read at least one cycle after the write of its word, a write at least two after the read that
+    frees its place. (What starts as soon as it can is never later than any such times, so it settles to this period.) The
+    busier side has a word in every cycle, which fixes its times; the other side's are the earliest possible.
+    """
+    needs, count, words = np.array(found.needs), len(found.needs), found.words
+    period = max(count, words)
+    freeing = np.searchsorted(np.cumsum(found.frees), np.arange(words), side="right")   # the read that frees a word
+    if count >= words:
+        read = np.arange(count)
+        latest = np.full(words, -NEVER)      # when a word must be written
+        np.minimum.at(latest, needs[needs >= 0], np.flatnonzero(needs >= 0) - 1)
+    else:
+        read = _earliest(np.where(needs >= 0, needs + 1, NEVER), period)
+        latest = np.arange(words)
+    freed = read[freeing]
+
+    def keeps_up(depth):
+        turn, word = np.divmod(np.arange(words) - depth, words)
+        return (_earliest(freed[word] + turn * period + 2, period) <= latest).all()
+
+    return keeps_up
+
+
+def _earliest(least, period):
+    """The earliest times, one after the other, that repeat with ``period`` and are no earlier than ``least``."""
+    order = np.arange(-len(least), len(least))
+    return (np.maximum.accumulate(np.concatenate([least - period, least]) - order) + order)[len(least):]
