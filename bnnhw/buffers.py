@@ -69,4 +69,4 @@ def with_buffers(plan, kind="rate"):
             tried = dataclasses.replace(plan, fifos=fifos | {stream: depth})
             return _comes_through(tried) if kind == "live" else _interval(tried) == best
         fifos[stream] = _least(works, most)
-    return dataclasses.replace(plan, fifos=fifos)
+    return dataclasses.replace(plan, fifos=fifos, buffers=kind)

@@ -10,20 +10,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import artifact, boards, deliver, devices, folding, models, planfile, report, testbench, verify
+from . import artifact, boards, buffers, deliver, devices, folding, models, planfile, report, testbench, verify
 from .accelerator import verilog
 from .bitstream import make_bitstream
 from .errors import UsageError, UserError
+from .families import FAMILIES
 from .lower import lower
-from .target import DEFAULT_CLOCK_HZ, DEFAULT_FPS
+from .target import DEFAULT_CLOCK_HZ
 
 __all__ = ["Narrator", "add_arguments", "run", "build"]
 
-
-
 # Files that only `--bitstream` writes.
-OF_A_BITSTREAM = ("{name}.bin", "{name}.asc", "{name}_board.v", "{name}_board.pcf", "{name}_netlist.v", "yosys.log",
-                  "nextpnr.log")
+OF_A_BITSTREAM = ("{name}_board.v", "{name}_netlist.v", "yosys.log", "nextpnr.log", *(
+    f"{{name}}{end}" for family in FAMILIES.values() for end in (family.bitstream, family.routed, f"_board{family.constraints}")))
 
 
 class FolderError(UserError):
@@ -36,10 +35,13 @@ def add_arguments(parser):
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--board", help=f"board to build for: {', '.join(boards.names())}")
     where.add_argument("--device", help=f"FPGA to check the size for, without a board: {', '.join(devices.DEVICES)}")
-    parser.add_argument("--fps", type=float, help=f"images per second that the core must reach (default: {DEFAULT_FPS:,})")
+    parser.add_argument("--fps", type=float,
+                        help="images per second that the core must reach (default: 100,000, or less for large networks)")
     parser.add_argument("--clock", type=float, metavar="HZ",
                         help=f"the accelerator's clock (default: the board's, or {DEFAULT_CLOCK_HZ / 1e6:g} MHz)")
     parser.add_argument("--plan", metavar="FILE", help="take the folding from this plan.toml")
+    parser.add_argument("--buffers", choices=buffers.KINDS,
+                        help="depth of window and branch buffers: the least that cost no cycle (rate, the default), or that work")
     parser.add_argument("--scores", action="store_true", help="give the scores besides the class")
     parser.add_argument("--verify", type=int, default=0, metavar="N",
                         help="simulate the Verilog on N images and compare all integers with the golden model")
@@ -55,8 +57,9 @@ def _check(args):
         raise UsageError("--bitstream needs --board, which says the pins")
     if args.verify_netlist and not args.bitstream:
         raise UsageError("--verify-netlist needs --bitstream, which makes the netlist")
-    if args.plan and (args.fps or args.clock or args.scores):
-        raise UsageError("--plan says the folding, the clock and the result: --fps, --clock and --scores cannot change them")
+    if args.plan and (args.fps or args.clock or args.scores or args.buffers):
+        raise UsageError("--plan says the folding, the clock, the result and the buffers: --fps, --clock, --scores and --buffers "
+                         "cannot change them")
     for name in ("verify", "verify_netlist"):
         if getattr(args, name) < 0:
             raise UsageError(f"--{name.replace('_', '-')} must not be negative, not {getattr(args, name)}")
@@ -72,7 +75,8 @@ def _plan(args, network, board):
         plan = planfile.loads(path.read_bytes(), network, lower, where=str(path))
         return dataclasses.replace(plan, clock_hz=_real_clock(plan.clock_hz, board))
     clock_hz = _real_clock(args.clock or (board.clock_hz if board else DEFAULT_CLOCK_HZ), board)
-    return folding.fold(network, lower(network, scores=args.scores), clock_hz=clock_hz, fps=args.fps or DEFAULT_FPS)
+    return folding.fold(network, lower(network, scores=args.scores), clock_hz=clock_hz, fps=args.fps,
+                        buffers=args.buffers or "rate")
 
 
 def _real_clock(hz, board):

@@ -6,12 +6,13 @@ from .gateware.weights import style_for
 from .plan import Plan, PlanError
 from .stages.dense import weight_bits
 
-__all__ = ["fold", "check_memory"]
+__all__ = ["fold", "check_memory", "usual_fps"]
 
 # Cells of an iCE40 per lane (XNOR and popcount) and per accumulator bit: rounded from the benchmark `popcount`.
 CELLS_PER_LANE = 2.5
 CELLS_PER_ACCUMULATOR_BIT = 2.2
 CELLS_PER_BLOCK_RAM = 100       # an exchange rate: a UP5K has 5,280 cells and 30 block RAMs, ECP5 about the same ratio
+USUAL_LANES = 768               # about half of a UP5K's cells
 SIMD_FOR_SPEED = 32             # a popcount of more inputs than this would set the clock
 
 
@@ -48,21 +49,49 @@ def _choose(stage, budget):
     return min(quick, key=lambda options: (_cells(stage, options), stage.cycles(options), -options.pe))
 
 
-def fold(network, stages, *, clock_hz, fps):
+def usual_fps(stages, clock_hz):
+    """Images per second to build for where nobody says: the greatest of 100,000, 30,000, 10,000, ... for which
+    :data:`USUAL_LANES` are enough."""
+    for exponent in range(5, -1, -1):
+        for fps in (10**exponent, 3 * 10**(exponent - 1)):
+            budget = int(clock_hz // fps)
+            try:
+                options = [_choose(stage, budget) for stage in stages]
+            except PlanError:
+                continue
+            if sum(_lanes(stage, own) for stage, own in zip(stages, options, strict=True)) <= USUAL_LANES:
+                return fps
+    return 1
+
+
+def _lanes(stage, options):
+    """Products of one bit per cycle."""
+    return options.pe * getattr(options, "simd", 1) * stage.bits_in if hasattr(stage, "weights") else 0
+
+
+def fold(network, stages, *, clock_hz, fps=None, buffers="rate"):
     """A plan that gives at least ``fps`` images per second at ``clock_hz``, each stage as cheap as that allows.
 
-    Stages are chosen one by one; what a device has room for is not looked at.
+    Without ``fps`` it is :func:`usual_fps`.
+
+    Stages are chosen one by one; what a device has room for is not looked at. With ``buffers="live"`` buffers of windows and
+    branches are as small as works, and the rate may be less.
 
     Raises
     ------
     PlanError
         The rate cannot be met; the message names the stage.
     """
+    fps = fps or usual_fps(stages, clock_hz)
     budget = int(clock_hz // fps)
     if budget < 1:
         raise PlanError(f"{fps:,.0f} images/s at {clock_hz / 1e6:g} MHz: at most one image per cycle is possible")
     options = {stage.name: _choose(stage, budget) for stage in stages}
-    return with_buffers(Plan(network, stages, options, int(clock_hz)))
+    # The least buffers that work, where they are wanted; the stages' own default is those that cost no cycle.
+    for name, own in options.items():
+        if hasattr(own, "buffer"):
+            options[name] = own.model_copy(update={"buffer": buffers})
+    return with_buffers(Plan(network, stages, options, int(clock_hz)), buffers)
 
 
 def check_memory(plan, device):

@@ -116,12 +116,15 @@ class Plan:
     fifos : dict stream -> int
         Words that each branch of a fork can hold besides two in a register slice or one at a memory's output; see
         :mod:`bnnhw.buffers`.
+    buffers : str
+        What these depths are: ``"rate"`` or ``"live"``.
     """
     network: object
     stages: list
     options: dict
     clock_hz: int
     fifos: dict = field(default_factory=dict)
+    buffers: str = "rate"
 
     @property
     def scores(self):

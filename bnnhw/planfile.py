@@ -1,17 +1,20 @@
 """plan.toml: a plan as a file that people read and edit."""
 
+import dataclasses
 import tomllib
 
 import tomlkit
 from pydantic import ValidationError
 
+from .buffers import KINDS, with_buffers
 from .plan import Plan, PlanError
 from .stages import FoldingError
 
 __all__ = ["FORMAT", "dumps", "loads"]
 
 FORMAT = 1
-TOP = {"format", "network", "clock_hz", "result", "layers"}
+TOP = {"format", "network", "clock_hz", "result", "buffers", "layers"}
+FIFOS = "fifos"     # the one key that need not be there
 
 
 def dumps(plan):
@@ -22,6 +25,8 @@ def dumps(plan):
     file["network"] = plan.network.digest
     file["clock_hz"] = plan.clock_hz
     file["result"] = plan.stages[-1].kind
+    file["buffers"] = plan.buffers
+    file["buffers"].comment("of branches: the least that cost no cycle (rate) or that work (live); [fifos] overrides it")
     layers = tomlkit.table(is_super_table=True)
     for stage in plan.stages:
         options = plan.options[stage.name]
@@ -55,8 +60,8 @@ def loads(text, network, lower, *, where="plan"):
         table = tomllib.loads(text if isinstance(text, str) else text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{where}: not TOML: {error}") from None
-    if unknown := set(table) - TOP:
-        raise PlanError(f"{where}: unknown key {sorted(unknown)[0]!r}; known are {sorted(TOP)}")
+    if unknown := set(table) - TOP - {FIFOS}:
+        raise PlanError(f"{where}: unknown key {sorted(unknown)[0]!r}; known are {sorted(TOP | {FIFOS})}")
     if missing := TOP - set(table):
         raise PlanError(f"{where}: key {sorted(missing)[0]!r} is missing")
     if not isinstance(table["format"], int) or table["format"] > FORMAT:
@@ -66,6 +71,8 @@ def loads(text, network, lower, *, where="plan"):
                         f"not {network.digest[:12]}...)")
     if table["result"] not in ("class", "scores"):
         raise PlanError(f"{where}: result must be one of ['class', 'scores'], not {table['result']!r}")
+    if table["buffers"] not in KINDS:
+        raise PlanError(f"{where}: buffers must be one of {list(KINDS)}, not {table['buffers']!r}")
     if not isinstance(table["clock_hz"], int) or table["clock_hz"] < 1:
         raise PlanError(f"{where}: clock_hz must be a positive integer, not {table['clock_hz']!r}")
     stages = lower(network, scores=table["result"] == "scores")
@@ -89,4 +96,17 @@ def loads(text, network, lower, *, where="plan"):
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "table"
             raise FoldingError(f"layer {stage.name!r}: {key}: {first['msg'].lower()}") from None
-    return Plan(network, stages, options, table["clock_hz"])
+    plan = with_buffers(Plan(network, stages, options, table["clock_hz"]), table["buffers"])
+    return dataclasses.replace(plan, fifos=plan.fifos | _depths(table.get(FIFOS, {}), plan, where))
+
+
+def _depths(table, plan, where):
+    """The depths that a file gives for buffers of branches."""
+    if not isinstance(table, dict):
+        raise PlanError(f"{where}: {FIFOS} must be a table [{FIFOS}]")
+    for stream, depth in table.items():
+        if stream not in plan.fifos:
+            raise PlanError(f"{where}: there is no branch {stream!r}; there are {list(plan.fifos)}")
+        if not isinstance(depth, int) or depth < 0:
+            raise PlanError(f"{where}: the depth of {stream!r} must be an integer from 0 up, not {depth!r}")
+    return table

@@ -14,9 +14,10 @@ def layers(plan):
 def describe(plan, artifact, *, name, verilog_sha256, board=None):
     """The plain JSON values of a build, before verification and place and route add theirs.
 
-    Keys: ``model`` (name, network_sha256, classes, provenance), ``verilog_sha256``, ``result``, ``layers`` (name, kind,
-    folding, cycles), ``cycles_per_inference``, ``latency_cycles``, ``clock_hz``, ``core_fps``, ``link_fps`` (None without
-    a board), ``board``, ``verified`` and ``device`` (None until known).
+    Keys: ``model`` (name, network_sha256, classes, provenance), ``verilog_sha256``, ``result``, ``layers`` (name, kind, folding,
+    cycles), ``buffers`` and ``fifos`` (kind and depths of the buffers of branches), ``cycles_per_inference``,
+    ``latency_cycles``, ``clock_hz``, ``core_fps``, ``link_fps`` (None without a board), ``board``, ``verified`` and ``device``
+    (None until known).
     """
     return {
         "model": {"name": name, "network_sha256": plan.network.digest, "classes": list(artifact.classes),
@@ -26,6 +27,8 @@ def describe(plan, artifact, *, name, verilog_sha256, board=None):
         "input_lanes": plan.input_lanes,
         "layers": layers(plan),
         "bottleneck": plan.bottleneck.name,
+        "buffers": plan.buffers,
+        "fifos": plan.fifos,
         "cycles_per_inference": plan.cycles_per_inference,
         "latency_cycles": plan.latency_cycles,
         "clock_hz": plan.clock_hz,
@@ -57,6 +60,9 @@ def table(report):
         found.add_row(what, "", value, "")
     line("interval", f"{report['cycles_per_inference']:,} cycles per image, latency {report['latency_cycles']:,} cycles")
     line("core rate", f"{report['core_fps']:,.0f} images/s at {report['clock_hz'] / 1e6:g} MHz")
+    if report["fifos"]:
+        depths = ", ".join(f"{stream} {depth}" for stream, depth in report["fifos"].items() if depth)
+        line("branch buffers", f"{report['buffers']}: {depths or 'register slices'}")
     if report["link_fps"] is not None:
         line("link rate", f"{int(report['link_fps']):,} images/s over {report['board']['link']}")
     if verified := report["verified"]:

@@ -8,9 +8,8 @@ from . import accelerator, folding, models, planfile, report
 from .errors import UserError
 from .lower import lower
 
-__all__ = ["DEFAULT_CLOCK_HZ", "DEFAULT_FPS", "TargetError", "resolve"]
+__all__ = ["DEFAULT_CLOCK_HZ", "TargetError", "resolve"]
 
-DEFAULT_FPS = 100_000           # of the core, where no plan says it
 DEFAULT_CLOCK_HZ = 24_000_000
 
 
@@ -45,7 +44,7 @@ def resolve(target, model=None):
         if model:
             raise TargetError("--model belongs to a build folder")
         found = models.load(target)
-        plan = folding.fold(found.network, lower(found.network, scores=True), clock_hz=DEFAULT_CLOCK_HZ, fps=DEFAULT_FPS)
+        plan = folding.fold(found.network, lower(found.network, scores=True), clock_hz=DEFAULT_CLOCK_HZ)
         return found, plan, accelerator.verilog(plan)
     try:
         facts = json.loads((folder / "report.json").read_text())

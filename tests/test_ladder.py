@@ -152,7 +152,7 @@ def paths(text, module, folder):
 
 def test_no_combinational_path_crosses_a_stage(whole, tmp_path):
     plan, text = whole
-    for element in plan.chain:
+    for element in plan.elements:
         assert paths(text, f"bnnhw_top.core.{element.name}", tmp_path) == set(), element.name
     assert paths(text, "bnnhw_top", tmp_path) == set()
 

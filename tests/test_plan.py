@@ -40,7 +40,7 @@ def test_interval_is_the_slowest_stage():
 @given(network=networks(), budget=st.integers(20, 400))
 def test_any_network(network, budget):
     plan = fold(network, lower(network), clock_hz=1_000_000, fps=1_000_000 / budget)
-    words = max(max(e.words_in, e.words_out) for e in plan.chain)
+    words = max(max(e.words_in, e.words_out) for e in plan.elements)
     busy = max(stage.cycles(plan.options[stage.name]) for stage in plan.stages)
     assert plan.cycles_per_inference == max(words, busy) <= budget
     assert plan.latency_cycles >= plan.cycles_per_inference
@@ -102,9 +102,11 @@ def edited(path, value):
     (("layers", "fc9"), {}, PlanError, "plan: there is no layer 'fc9'; there are "
      "['binarize', 'fc1', 'fc2', 'fc3', 'fc4', 'class']"),
     (("layers", "fc1"), None, PlanError, "plan: table [layers.fc1] is missing"),
-    (("clock",), 3, PlanError, "plan: unknown key 'clock'; known are ['clock_hz', 'format', 'layers', 'network', 'result']"),
+    (("clock",), 3, PlanError, "plan: unknown key 'clock'; known are ['buffers', 'clock_hz', 'fifos', 'format', 'layers', 'network', 'result']"),
     (("clock_hz",), None, PlanError, "plan: key 'clock_hz' is missing"),
     (("clock_hz",), 0, PlanError, "plan: clock_hz must be a positive integer, not 0"),
+    (("buffers",), "big", PlanError, "plan: buffers must be one of ['rate', 'live'], not 'big'"),
+    (("fifos",), {"a_to_b": 3}, PlanError, "plan: there is no branch 'a_to_b'; there are []"),
     (("format",), 2, PlanError, "plan: format 2, but this version of bnnhw reads up to 1"),
     (("result",), "all", PlanError, "plan: result must be one of ['class', 'scores'], not 'all'"),
     (("network",), "abc", PlanError, f"plan: it is the plan of another network (abc..., not {TFC.digest[:12]}...)"),

@@ -160,7 +160,7 @@ def test_hang(small):
     lines = str(caught.value).splitlines()
     assert re.fullmatch(r"hang: nothing has moved for [\d,]+ cycles since cycle [\d,]+; 0 of 60 results were given", lines[0])
     assert "  fc1: valid 1, ready 0, 0 words so far" in lines
-    assert [line.split(":")[0].strip() for line in lines[1:]] == ["s_axis", *[e.name for e in plan.chain], "m_axis"]
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["s_axis", *[e.name for e in plan.elements], "m_axis"]
     assert lines[1].startswith("  s_axis: valid 1, ready 0, ")
     assert lines[-1] == "  m_axis: valid 0, ready 1, 0 words so far"
 
