@@ -1,11 +1,13 @@
 """From the accelerator's Verilog to a board's bitstream, every figure read back from the tools."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from . import devices, implement, netlist
 from .accelerator import TOP
 from .boards.base import TOP as BOARD_TOP
+from .families import FAMILIES
 from .gateware.link import identity_of
 from .verify import images_for, summary
 
@@ -23,11 +25,16 @@ def identity(plan):
 
 
 def _check_memories(plan, device, cells):
-    """Refuse a netlist in which a weight memory that was meant for block RAM landed in logic."""
+    """Refuse a netlist in which a weight memory that was meant for block RAM landed in logic.
+
+    The block RAMs that synthesis makes of a stage's memory ``rom`` (other memories, as of FIFOs, have other names) are called
+    ``core.STAGE. ... .rom.0.0`` and so on.
+    """
+    memory = FAMILIES[device.family].memory
+    owners = Counter(re.findall(rf"^ *{memory} #\((?:\n.*,)*\n.*\n *\) \\core\.(\w+)\.(?:\w+\.)*rom\.\d+\.\d+ +\(", cells, re.M))
     for stage in plan.stages:
         sizes = stage.resources(plan.options[stage.name])["bram_words"]
-        found = len(re.findall(rf"\\core\.{stage.name}\.source\.rom\.\d+\.\d+ +\(", cells))
-        wanted = sum(device.block_rams(*size) for size in sizes)
+        found, wanted = owners[stage.name], sum(device.block_rams(*size) for size in sizes)
         if found < wanted:
             raise implement.ImplementError(f"layer {stage.name!r}: its weights were to take {wanted} block RAMs, but synthesis "
                                            f"made {found}: they landed in logic")
@@ -36,8 +43,9 @@ def _check_memories(plan, device, cells):
 def make_bitstream(plan, source, folder, board, *, netlist_images=0, narrator):
     """Synthesize, place, route and pack for ``board``.
 
-    Writes ``NAME_board.v``, ``NAME_board.pcf``, ``NAME_netlist.v`` (the accelerator's cells as they are in the
-    bitstream), ``NAME.bin`` and the tools' logs beside ``source``.
+    Writes ``NAME_board.v``, ``NAME_netlist.v`` (the accelerator's cells as they are in the bitstream), the pins, the
+    routed design and the bitstream (``NAME_board.pcf``, ``NAME.asc``, ``NAME.bin`` for iCE40) and the tools' logs beside
+    ``source``.
 
     Parameters
     ----------
@@ -64,8 +72,9 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, narrator):
     """
     device = devices.find(board.device)
     stem = str(source).removesuffix(".v")
-    board_source, pins, mapped, cells, routed = (Path(f"{stem}{end}") for end in (
-        "_board.v", "_board.pcf", ".json", "_netlist.v", ".asc"))
+    family = FAMILIES[device.family]
+    board_source, pins, mapped, cells, routed, packed = (Path(f"{stem}{end}") for end in (
+        "_board.v", f"_board{family.constraints}", ".json", "_netlist.v", family.routed, family.bitstream))
     narrator.say("writing the board's Verilog")
     board_source.write_text(board.verilog(identity(plan)))
     pins.write_text(board.constraints(board))
@@ -90,6 +99,6 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, narrator):
     else:
         raise implement.ImplementError(f"the clock is missed: {plan.clock_hz / 1e6:g} MHz are needed, {SEEDS} placements "
                                        f"reach at most {best / 1e6:.2f} MHz: ask for less with --clock")
-    implement.pack(routed, Path(f"{stem}.bin"))
+    implement.pack(routed, device, packed)
     mapped.unlink()
     return facts | {"device": figures.as_dict()}

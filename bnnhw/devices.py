@@ -20,9 +20,11 @@ class Device:
     name : str
         As given to ``--device``.
     family : str
-        ``"ice40"`` or ``"ecp5"``.
+        A name in :data:`bnnhw.families.FAMILIES`.
     option : str
         What selects it at nextpnr.
+    grade : str
+        What selects its delays at yosys; empty where the family has but one set.
     packages : tuple of str
         The first is the default.
     luts, ffs, brams : int
@@ -33,6 +35,7 @@ class Device:
     name: str
     family: str
     option: str
+    grade: str
     packages: tuple
     luts: int
     ffs: int
@@ -48,14 +51,15 @@ ICE40_BRAM = ((16, 256), (8, 512), (4, 1024), (2, 2048))
 ECP5_BRAM = ((36, 512), (18, 1024), (9, 2048), (4, 4096), (2, 8192), (1, 16384))
 
 # Sources: Lattice FPGA-DS-02008 (iCE40 UltraPlus), FPGA-DS-02029 (iCE40 LP/HX; the tools open 7,680 cells of the HX4K's
-# die), FPGA-DS-02012 (ECP5).
+# die), FPGA-DS-02012 (ECP5; the 12F is the 25F's die under another IDCODE, and the tools open all of it).
 DEVICES = {device.name: device for device in (
-    Device("up5k", "ice40", "--up5k", ("sg48", "uwg30"), 5280, 5280, 30, ICE40_BRAM),
-    Device("hx1k", "ice40", "--hx1k", ("tq144", "vq100"), 1280, 1280, 16, ICE40_BRAM),
-    Device("hx8k", "ice40", "--hx8k", ("ct256", "cb132"), 7680, 7680, 32, ICE40_BRAM),
-    Device("ecp5-25f", "ecp5", "--25k", ("CABGA381", "CABGA256"), 24288, 24288, 56, ECP5_BRAM),
-    Device("ecp5-45f", "ecp5", "--45k", ("CABGA381", "CABGA256"), 43848, 43848, 108, ECP5_BRAM),
-    Device("ecp5-85f", "ecp5", "--85k", ("CABGA381", "CABGA756"), 83640, 83640, 208, ECP5_BRAM),
+    Device("up5k", "ice40", "--up5k", "u", ("sg48", "uwg30"), 5280, 5280, 30, ICE40_BRAM),
+    Device("hx1k", "ice40", "--hx1k", "hx", ("tq144", "vq100"), 1280, 1280, 16, ICE40_BRAM),
+    Device("hx8k", "ice40", "--hx8k", "hx", ("ct256", "cb132"), 7680, 7680, 32, ICE40_BRAM),
+    Device("ecp5-12f", "ecp5", "--12k", "", ("CABGA381", "CABGA256"), 24288, 24288, 56, ECP5_BRAM),
+    Device("ecp5-25f", "ecp5", "--25k", "", ("CABGA381", "CABGA256"), 24288, 24288, 56, ECP5_BRAM),
+    Device("ecp5-45f", "ecp5", "--45k", "", ("CABGA381", "CABGA256"), 43848, 43848, 108, ECP5_BRAM),
+    Device("ecp5-85f", "ecp5", "--85k", "", ("CABGA381", "CABGA756"), 83640, 83640, 208, ECP5_BRAM),
 )}
 
 

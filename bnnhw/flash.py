@@ -43,10 +43,10 @@ def run(args):
         name, board_name = facts["model"]["name"], (facts["board"] or {}).get("name")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise FlashError(f"{folder}: it is not a folder that `bnnhw build` wrote: report.json is missing or damaged") from None
-    bitstream = folder / f"{name}.bin"
-    if board_name is None or not bitstream.exists():
+    board = boards.find(board_name) if board_name else None
+    bitstream = board and folder / f"{name}{board.family.bitstream}"
+    if not bitstream or not bitstream.exists():
         raise FlashError(f"{folder}: there is no bitstream: build with --board and --bitstream")
-    board = boards.find(board_name)
     tool, arguments = programmer(board)
     try:
         tool.run([*arguments, bitstream.resolve()], log=folder / "flash.log")

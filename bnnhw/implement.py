@@ -9,15 +9,9 @@ from pathlib import Path
 
 from . import tools
 from .errors import UserError
+from .families import FAMILIES
 
 __all__ = ["ImplementError", "Implementation", "synthesize", "route", "pack"]
-
-# yosys' synthesis by family. -abc9 maps with delays in view; -nowidelut keeps ECP5's LUTs apart, which a popcount wants.
-SYNTHESIS = {"ice40": "synth_ice40 -abc9 -device {ice40_device}", "ecp5": "synth_ecp5 -abc9 -nowidelut"}
-ICE40_DEVICES = {"up5k": "u", "hx1k": "hx", "hx8k": "hx"}
-# What nextpnr calls the cells that we count: logic cells and block RAMs.
-CELLS = {"ice40": ("ICESTORM_LC", "ICESTORM_RAM"), "ecp5": ("TRELLIS_COMB", "DP16KD")}
-FLIPFLOPS = {"ice40": re.compile(r"SB_DFF"), "ecp5": re.compile(r"TRELLIS_FF")}
 
 
 class ImplementError(UserError):
@@ -78,7 +72,7 @@ def synthesize(sources, top, device, *, netlist, part=None, part_verilog=None, l
     dict cell type -> count
     """
     stat = Path(f"{netlist}.stat")
-    command = SYNTHESIS[device.family].format(ice40_device=ICE40_DEVICES.get(device.name, "hx")) + f" -top {top}"
+    command = FAMILIES[device.family].synthesis.format(grade=device.grade) + f" -top {top}"
     script = [f"read_verilog {_quoted(source)}" for source in sources]
     if part:
         script += [f"hierarchy -top {top}", f"setattr -mod -set keep_hierarchy 1 {part}"]
@@ -105,11 +99,11 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
     netlist : path
         From :func:`synthesize`.
     constraints : path or None
-        Pins (.pcf or .lpf); None places the pins freely, for figures of a design without a board.
+        Pins, in the family's format; None places the pins freely, for figures of a design without a board.
     clock_hz : float
         The clock to reach.
     output : path
-        Routed design (.asc or .config).
+        Routed design, in the family's format.
     counts : dict, optional
         What :func:`synthesize` returned, for the flip-flops.
 
@@ -122,17 +116,18 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
     ImplementError
         It does not fit. A missed clock is for the caller to judge: see ``fmax_hz``.
     """
-    name = {"ice40": "nextpnr-ice40", "ecp5": "nextpnr-ecp5"}[device.family]
+    family = FAMILIES[device.family]
+    name, *always = family.router
     folder = Path(output).resolve().parent
     handle, report = tempfile.mkstemp(suffix=".json", dir=folder)
     os.close(handle)
-    arguments = [device.option, "--package", package, "--json", _within(netlist, folder),
+    arguments = [*always, device.option, "--package", package, "--json", _within(netlist, folder),
                  "--freq", f"{clock_hz / 1e6:.4f}", "--seed", seed, "--report", _within(report, folder),
-                 "--timing-allow-fail", "--asc" if device.family == "ice40" else "--textcfg", _within(output, folder)]
+                 "--timing-allow-fail", family.routed_option, _within(output, folder)]
     if constraints is not None:
-        arguments += ["--pcf" if device.family == "ice40" else "--lpf", _within(constraints, folder)]
-    elif device.family == "ecp5":
-        arguments += ["--lpf-allow-unconstrained"]
+        arguments += [family.constraints_option, _within(constraints, folder)]
+    else:
+        arguments += family.unconstrained
     try:
         try:
             tools.find(name).run(arguments, cwd=folder, log=log)
@@ -141,11 +136,11 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
         figures = json.loads(Path(report).read_text())
     finally:
         Path(report).unlink(missing_ok=True)
-    luts, brams = (figures["utilization"][cell] for cell in CELLS[device.family])
+    luts, brams = (figures["utilization"][cell] for cell in (family.logic_cell, family.block_ram))
     if not figures["fmax"]:
         raise ImplementError("nextpnr found no clock to time")
     slowest = min(entry["achieved"] for entry in figures["fmax"].values()) * 1e6
-    ffs = sum(count for cell, count in (counts or {}).items() if FLIPFLOPS[device.family].match(cell))
+    ffs = sum(count for cell, count in (counts or {}).items() if family.flipflops.match(cell))
     return Implementation(device.name, luts["used"], luts["available"], ffs, device.ffs, brams["used"],
                           brams["available"], slowest, clock_hz, seed)
 
@@ -163,7 +158,8 @@ def _explained(error, device):
     return error
 
 
-def pack(routed, bitstream):
-    """Turn iCE40's routed design into a bitstream file."""
+def pack(routed, device, bitstream):
+    """Turn a routed design into a bitstream file."""
+    name, *always = FAMILIES[device.family].packer
     folder = Path(bitstream).resolve().parent
-    tools.find("icepack").run([_within(routed, folder), _within(bitstream, folder)], cwd=folder)
+    tools.find(name).run([*always, _within(routed, folder), _within(bitstream, folder)], cwd=folder)

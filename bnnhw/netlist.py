@@ -4,33 +4,39 @@ The netlist has the ports of the Verilog it came from, so it runs in the same ha
 same cycle. There is nothing to see between the stages: they are gone.
 """
 
+from pathlib import Path
+
 from . import tools
 from .errors import UserError
+from .families import FAMILIES
 from .simulator import Simulator, encode
 
-__all__ = ["MODELS", "NetlistError", "cell_models", "run"]
+__all__ = ["NetlistError", "cell_models", "run"]
 
-# Cell models that behave, by family, in yosys' folder of them. ECP5's lack the block RAM.
-MODELS = {"ice40": "ice40/cells_sim.v"}
+CELLS = Path(__file__).with_name("cells")
 
 
-class NetlistError(UserError, ValueError):
-    """A device for whose cells there are no models."""
+class NetlistError(UserError):
+    """yosys' cell models are not as they should be."""
 
 
 def cell_models(device):
-    """The Verilog of the cells of ``device``.
+    """The Verilog of the cells of ``device``: yosys', and ours where yosys only names a cell.
 
     Raises
     ------
     NetlistError
-        There are none that behave.
+        This yosys lacks a file.
     ToolMissing
         yosys' folder of cell models is nowhere.
     """
-    if device.family not in MODELS:
-        raise NetlistError(f"device {device.name!r}: a netlist can be simulated for {', '.join(MODELS)}, not for {device.family}")
-    return (tools.yosys_share() / MODELS[device.family]).read_text()
+    family, share = FAMILIES[device.family], tools.yosys_share()
+    files = [*(CELLS / name for name in family.own_models), *(share / name for name in family.models)]
+    try:
+        return "\n".join(file.read_text() for file in files)
+    except FileNotFoundError as error:
+        raise NetlistError(f"device {device.name!r}: this yosys has no cell models {error.filename}: "
+                           "pip install 'bnnhw[fpga]'") from None
 
 
 def run(plan, netlist, x, device, *, p_valid=1.0, p_ready=1.0, seed=0, say=lambda text: None, progress=None):

