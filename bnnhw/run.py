@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from . import models, target, verify
+from . import boards, models, target, verify
 from .bitstream import identity
 from .errors import UsageError, UserError
 from .host import BAUD, Board
@@ -31,7 +32,7 @@ def add_arguments(parser):
                         help="what the board holds: a build folder, a .bnn file or a shipped network (default: %(default)s)")
     parser.add_argument("--model", help="the build folder's network, where it is not a shipped one")
     parser.add_argument("--images", type=int, metavar="N", help="only the first N images")
-    parser.add_argument("--baud", type=int, default=BAUD, help="of the serial port (default: %(default)s)")
+    parser.add_argument("--baud", type=int, help=f"of the serial port (default: that of the build folder's board, or {BAUD})")
     parser.add_argument("--divisor", type=int, default=DIVISOR, metavar="CYCLES",
                         help="clock cycles per bit of the simulated line (default: %(default)s)")
     parser.add_argument("--noise", type=float, nargs=2, default=(0.0, 0.0), metavar=("FLIP", "DROP"),
@@ -75,12 +76,19 @@ def _check(args):
         raise UsageError(f"--divisor must be at least 4, not {args.divisor}")
     if args.images is not None and args.images < 1:
         raise UsageError(f"--images must be at least 1, not {args.images}")
-    if args.baud < 1:
+    if args.baud is not None and args.baud < 1:
         raise UsageError(f"--baud must be positive, not {args.baud}")
     if not all(0 <= chance < 0.2 for chance in args.noise):
         raise UsageError(f"--noise must be from 0 to 0.2, not {args.noise[0]:g} and {args.noise[1]:g}")
     if args.port and any(args.noise):
         raise UsageError("--noise belongs to --virtual")
+
+
+def _baud(target):
+    """Of the board that the build folder ``target`` is for."""
+    report = Path(target, "report.json")
+    built_for = json.loads(report.read_text())["board"] if report.exists() else None
+    return boards.find(built_for["name"]).baud if built_for else BAUD
 
 
 def run(args):
@@ -101,7 +109,7 @@ def run(args):
                                                        drop=args.noise[1], seed=args.seed, say=console.print))
             port = virtual.port
             console.print(f"virtual board at {port}", highlight=False)
-        board = stack.enter_context(Board(port, args.baud))
+        board = stack.enter_context(Board(port, args.baud or _baud(args.target)))
         board.check(network.digest)
         with Progress(TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console,
                       disable=not console.is_terminal, transient=True) as bar:

@@ -5,10 +5,11 @@ if __name__ == "boards":        # run from the checkout, where the folder is cal
 
 from .base import Board, BoardError
 from .icebreaker import ICEBREAKER
+from .ulx3s import ULX3S
 
 __all__ = ["BOARDS", "Board", "BoardError", "find", "names"]
 
-BOARDS = {board.name: board for board in (ICEBREAKER,)}
+BOARDS = {board.name: board for board in (ICEBREAKER, *ULX3S)}
 
 
 def names():

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..gateware.board import BoardTop
 from .base import BoardError
+from .reset import until_locked
 
 __all__ = ["Pll", "pll", "Ice40Top", "pcf"]
 
@@ -82,14 +83,9 @@ class Ice40Top(wiring.Component):
             i_PACKAGEPIN=self.clk_pad, i_RESETB=Const(1, 1), i_BYPASS=Const(0, 1),
             o_PLLOUTGLOBAL=clock, o_LOCK=locked,
         )
-        # The lock is not synchronous to the clock, the line to the host neither (its receiver synchronises itself).
-        unlocked = Signal(2, init=0b11)
-        m.domains.pll = ClockDomain(local=True, reset_less=True)
-        m.d.comb += ClockSignal("pll").eq(clock)
-        m.d.pll += unlocked.eq(Cat(~locked, unlocked[0]))
         m.d.comb += [
             inner.clk.eq(clock),
-            inner.rst.eq(unlocked[1]),
+            inner.rst.eq(until_locked(m, clock, locked)),
             inner.rx.eq(self.rx),
             self.tx.eq(inner.tx),
             self.led_open_n.eq(~inner.open),
