@@ -1,23 +1,26 @@
-"""How deep the buffers of branches must be: computed from when words pass, by running the plan's timing.
+"""How deep buffers must be: those of windows and vectors in stages, those of branches behind forks.
 
 A fork gives its words to several branches, which meet again in a sum. Where one branch takes longer than the other, words
-wait in the buffer of the other. Two depths matter:
+wait in the buffer of the other. Two depths matter, for all buffers:
 
 - ``live``: the least with which every frame comes through. With one word less, nothing moves any more.
-- ``rate``: the least with which frames follow each other as quickly as with unlimited buffers.
+- ``rate``: enough for frames to follow each other as quickly as the busiest stage allows; of branches the least such depth.
 
 Timing does not depend on data or on stalls outside, so neither does a deadlock: a depth that is live in one run is live in all.
-Both are found branch by branch, those before at their depths, those behind unlimited: no single buffer can be smaller.
+Depths of branches are found by running the plan's timing, branch by branch, those before at their depths, those behind
+unlimited: no single one can be smaller.
 """
 
 import dataclasses
 
 from . import schedule
 from .plan import PlanError
+from .stages import BufferOptions
 
 __all__ = ["KINDS", "with_buffers"]
 
 KINDS = ("rate", "live")
+GROWTHS = (2, 4)            # by which stages' buffers are tried larger
 UNLIMITED_FRAMES = 4        # frames that an unlimited buffer holds: more than ever are on their way between fork and sum
 FRAMES_LIVE = 4             # frames that must come through: a buffer that overflows does so with the first that is held up
 
@@ -25,7 +28,7 @@ FRAMES_LIVE = 4             # frames that must come through: a buffer that overf
 def _interval(plan):
     """Cycles per frame, or None where it gets stuck."""
     try:
-        return schedule.schedule(plan.framed, plan.beats, plan.result_beats, plan.patience).interval
+        return plan.timed.interval
     except schedule.Stuck:
         return None
 
@@ -52,8 +55,26 @@ def _least(works, most):
     return high
 
 
+def _busiest(plan):
+    """Cycles per frame of the busiest element."""
+    return max(max(e.words_in, e.words_out, e.stage.cycles(plan.options[e.name]) if e.stage else 0) for e in plan.shape)
+
+
+def _with_depths(plan, kind, growth=1):
+    """``plan`` with depths of its stages' own buffers, where their options leave them open."""
+    period, options = _busiest(plan), dict(plan.options)
+    for stage in plan.stages:
+        own = options[stage.name]
+        if isinstance(own, BufferOptions) and own.depth is None:
+            depth = stage.live(own) if kind == "live" else growth * stage.rate(own, period)
+            options[stage.name] = own.model_copy(update={"depth": depth})
+    return dataclasses.replace(plan, options=options, buffers=kind)
+
+
 def with_buffers(plan, kind="rate"):
-    """``plan`` with the least buffers of its branches that are ``"rate"`` or ``"live"``.
+    """``plan`` with buffers that are ``"rate"`` or ``"live"``: those of stages whose options leave them open, all of branches.
+
+    Where stages' buffers for an even pace do not keep up with what the stages in front of them really do, they become larger.
 
     Raises
     ------
@@ -62,11 +83,19 @@ def with_buffers(plan, kind="rate"):
     """
     if kind not in KINDS:
         raise PlanError(f"buffers must be one of {list(KINDS)}, not {kind!r}")
-    fifos = {stream: UNLIMITED_FRAMES * words for stream, words in plan.branches.items()}
-    best = _interval(dataclasses.replace(plan, fifos=fifos)) if fifos and kind == "rate" else None
-    for stream, most in list(fifos.items()):
+    unlimited = {stream: UNLIMITED_FRAMES * words for stream, words in plan.branches.items()}
+    found = dataclasses.replace(_with_depths(plan, kind), fifos=unlimited)
+    best = _interval(found) if kind == "rate" else None
+    for growth in GROWTHS:
+        if kind == "live" or best == _busiest(plan):
+            break
+        larger = dataclasses.replace(_with_depths(plan, kind, growth), fifos=unlimited)
+        if (interval := _interval(larger)) < best:
+            found, best = larger, interval
+    fifos = dict(unlimited)
+    for stream, most in unlimited.items():
         def works(depth, stream=stream):
-            tried = dataclasses.replace(plan, fifos=fifos | {stream: depth})
+            tried = dataclasses.replace(found, fifos=fifos | {stream: depth})
             return _comes_through(tried) if kind == "live" else _interval(tried) == best
         fifos[stream] = _least(works, most)
-    return dataclasses.replace(plan, fifos=fifos, buffers=kind)
+    return found if not fifos else dataclasses.replace(found, fifos=fifos)

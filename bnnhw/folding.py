@@ -87,10 +87,6 @@ def fold(network, stages, *, clock_hz, fps=None, buffers="rate"):
     if budget < 1:
         raise PlanError(f"{fps:,.0f} images/s at {clock_hz / 1e6:g} MHz: at most one image per cycle is possible")
     options = {stage.name: _choose(stage, budget) for stage in stages}
-    # The least buffers that work, where they are wanted; the stages' own default is those that cost no cycle.
-    for name, own in options.items():
-        if hasattr(own, "buffer"):
-            options[name] = own.model_copy(update={"buffer": buffers})
     return with_buffers(Plan(network, stages, options, int(clock_hz)), buffers)
 
 

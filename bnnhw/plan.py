@@ -163,10 +163,14 @@ class Plan:
         return _Graph(self, self.fifos).elements
 
     @functools.cached_property
+    def shape(self):
+        """As :attr:`elements`, with buffers of branches that do not matter."""
+        return _Graph(self, _AnyDepth()).elements
+
+    @functools.cached_property
     def branches(self):
         """{stream of a fork: its words per frame}."""
-        return {stream: element.words_out for element in _Graph(self, _AnyDepth()).elements if len(element.streams) > 1
-                for stream in element.streams}
+        return {stream: element.words_out for element in self.shape if len(element.streams) > 1 for stream in element.streams}
 
     @functools.cached_property
     def schedule(self):
@@ -178,12 +182,17 @@ class Plan:
             A buffer of a branch is so small that nothing moves any more.
         """
         try:
-            return schedule.schedule(self.framed, self.beats, self.result_beats, self.patience)
+            return self.timed
         except schedule.Stuck as stuck:
             full = [stream for stream in self.branches if stuck.streams[stream] == (True, False)]
             depths = ", ".join(f"{stream!r} with {self.fifos[stream]} words" for stream in full)
             raise PlanError(f"deadlock: the buffer {depths} is full, and what would empty it waits for another branch: "
                             "make it deeper") from None
+
+    @functools.cached_property
+    def timed(self):
+        """As :attr:`schedule`, but raises :exc:`~bnnhw.schedule.Stuck`."""
+        return schedule.schedule(self.framed, self.beats, self.result_beats, self.patience)
 
     @property
     def beats(self):

@@ -1,11 +1,11 @@
 """Kinds of stages: what the hardware is made of."""
 
-from .base import FoldingError, Stage, divisors
+from .base import BufferOptions, FoldingError, Stage, divisors
 from .conv import ConvStage, DepthwiseStage
 from .dense import DenseStage
 from .elementwise import AddStage, AffineStage, InputStage, ThresholdStage
 from .pool import MaxPoolStage, SumPoolStage
 from .result import ClassStage, ScoresStage
 
-__all__ = ["AddStage", "AffineStage", "ClassStage", "ConvStage", "DenseStage", "DepthwiseStage", "FoldingError", "InputStage",
-           "MaxPoolStage", "ScoresStage", "Stage", "SumPoolStage", "ThresholdStage", "divisors"]
+__all__ = ["AddStage", "AffineStage", "BufferOptions", "ClassStage", "ConvStage", "DenseStage", "DepthwiseStage", "FoldingError",
+           "InputStage", "MaxPoolStage", "ScoresStage", "Stage", "SumPoolStage", "ThresholdStage", "divisors"]

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict
 
 from ..errors import UserError
 
-__all__ = ["ElementwiseStage", "FoldingError", "LanesOptions", "Options", "Stage", "divisors"]
+__all__ = ["BufferOptions", "BufferedStage", "ElementwiseStage", "FoldingError", "LanesOptions", "Options", "Stage",
+           "divisors"]
 
 
 class FoldingError(UserError, ValueError):
@@ -23,6 +24,11 @@ class LanesOptions(Options):
     """Options of an :class:`ElementwiseStage`: elements per cycle."""
     kind: Literal["input", "threshold", "affine", "add"]
     lanes: int
+
+
+class BufferOptions(Options):
+    """Options of a stage with a buffer of its input: ``depth``, the words that it holds; None leaves that to the plan."""
+    depth: int | None = None
 
 
 def divisors(size):
@@ -91,6 +97,28 @@ class Stage:
     def timing(self, options):
         """A fresh timing model (:mod:`bnnhw.stages.timing`)."""
         raise NotImplementedError
+
+
+class BufferedStage(Stage):
+    """Base of stages with a buffer of their input, the :class:`BufferOptions` of which say how deep it is."""
+
+    def live(self, options):
+        """The least depth that works."""
+        raise NotImplementedError
+
+    def rate(self, options, period):
+        """A depth with which it keeps up with an image every ``period`` cycles."""
+        raise NotImplementedError
+
+    def depth(self, options):
+        """Words of the buffer."""
+        return self.rate(options, 0) if options.depth is None else options.depth
+
+    def check_depth(self, options):
+        """``options``, unless their depth is too small: then :exc:`FoldingError`."""
+        if options.depth is not None and options.depth < self.live(options):
+            raise FoldingError(f"layer {self.name!r}: depth must be at least {self.live(options)}, not {options.depth}")
+        return options
 
 
 class ElementwiseStage(Stage):

@@ -4,10 +4,10 @@ from typing import Literal
 
 from ..gateware.conv import DepthwiseConv, FoldedConv
 from . import timing
-from .base import divisors
+from .base import BufferOptions, divisors
 from .dense import MEMORIES, weight_bits
 from .unit_timing import Chain
-from .windowed import BufferOptions, WindowStage
+from .windowed import WindowStage
 
 __all__ = ["ConvOptions", "ConvStage", "DepthwiseOptions", "DepthwiseStage"]
 
@@ -69,8 +69,7 @@ class ConvStage(_ConvStage):
         self._check_size("pe", table, self.channels_out)
         self._check_size("simd", table, self.channels)
         self._check_memory(table)
-        self.check_buffer(table)
-        return ConvOptions(**table)
+        return self.check_depth(ConvOptions(**table))
 
     def folding_space(self):
         for pe in divisors(self.channels_out):
@@ -123,8 +122,7 @@ class DepthwiseStage(_ConvStage):
     def parse(self, table):
         self._check_size("pe", table, self.channels)
         self._check_memory(table)
-        self.check_buffer(table)
-        return DepthwiseOptions(**table)
+        return self.check_depth(DepthwiseOptions(**table))
 
     def folding_space(self):
         for pe in divisors(self.channels):

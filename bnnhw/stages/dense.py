@@ -6,7 +6,7 @@ from ..gateware.dense import FoldedDense
 from ..gateware.mvtu import Codes, Signs
 from ..gateware.neurons import Neurons, Sums
 from . import timing
-from .base import FoldingError, Options, Stage, divisors
+from .base import BufferedStage, BufferOptions, FoldingError, Options, divisors
 
 __all__ = ["MEMORIES", "FoldedOptions", "UnfoldedOptions", "DenseStage", "weight_bits"]
 
@@ -18,7 +18,7 @@ def weight_bits(weights):
     return 1 if weights.all() else 2
 
 
-class FoldedOptions(Options):
+class FoldedOptions(BufferOptions):
     kind: Literal["dense"] = "dense"
     style: Literal["folded"] = "folded"
     pe: int
@@ -32,7 +32,7 @@ class UnfoldedOptions(Options):
     registers: int = 1      # pipeline registers through the layer, the output's included
 
 
-class DenseStage(Stage):
+class DenseStage(BufferedStage):
     """A dense layer, with its threshold if bits follow.
 
     Parameters
@@ -75,7 +75,7 @@ class DenseStage(Stage):
                 self.refuse(key.upper(), divisors(size), table[key])
         if table.get("memory", "bram") not in MEMORIES:
             self.refuse("memory", MEMORIES, table["memory"])
-        return FoldedOptions(**table)
+        return self.check_depth(FoldedOptions(**table))
 
     def folding_space(self):
         for pe in divisors(self.elements_out):
@@ -99,8 +99,11 @@ class DenseStage(Stage):
         words, folds = self._folds(options)
         return words * folds
 
-    def _depth(self, options):
-        """Input buffer: room for a second vector, so that an input at its average rate never holds the layer up."""
+    def live(self, options):
+        return self._folds(options)[0]
+
+    def rate(self, options, period):
+        """Room for a second vector, so that an input at its average rate never holds the layer up."""
         return 2 * self._folds(options)[0]
 
     def resources(self, options):
@@ -117,10 +120,10 @@ class DenseStage(Stage):
                 return Neurons(self.weights, self.result.thresholds[0], [False] * len(self.weights), stages=options.registers)
             return Sums(self.weights, stages=options.registers)
         return FoldedDense(self.weights, self.result, reach=self.reach, pe=options.pe, simd=options.simd, memory=options.memory,
-                           depth=self._depth(options), bits=self.bits_in)
+                           depth=self.depth(options), bits=self.bits_in)
 
     def timing(self, options):
         if options.style == "unfolded":
             return timing.Pipeline(options.registers - 1)
         words, folds = self._folds(options)
-        return timing.Folded(words, folds, self._depth(options))
+        return timing.Folded(words, folds, self.depth(options))

@@ -4,9 +4,9 @@ from typing import Literal
 
 from ..gateware.pool import MaxPool, SumPool
 from . import timing
-from .base import divisors
+from .base import BufferOptions, divisors
 from .unit_timing import Chain
-from .windowed import BufferOptions, WindowStage
+from .windowed import WindowStage
 
 __all__ = ["PoolOptions", "MaxPoolStage", "SumPoolStage"]
 
@@ -28,7 +28,7 @@ class _PoolStage(WindowStage):
         options = PoolOptions(**table)
         if options.lanes not in divisors(self.channels):
             self.refuse("lanes", divisors(self.channels), options.lanes)
-        return options
+        return self.check_depth(options)
 
     def folding_space(self):
         for lanes in divisors(self.channels):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..gateware.window import Geometry
 
-__all__ = ["Reads", "Window", "interval", "live_depth", "rate_depth"]
+__all__ = ["Reads", "Window", "interval", "live_depth", "paced_depth", "rate_depth"]
 
 NEVER = -(1 << 60)      # needed by no one: a place of padding
 QUIET = 4               # cycles without a transfer, with a source that always offers, after which there will be none
@@ -130,6 +130,27 @@ def rate_depth(*, image, groups, kernel, stride, padding, repeats=None):
         middle = (low + high) // 2
         low, high = (low, middle) if keeps_up(middle) else (middle, high)
     return high
+
+
+def paced_depth(period, **geometry):
+    """A depth at which words that come evenly, an image every ``period`` cycles, never wait for room.
+
+    At least :func:`rate_depth`. In a network words come at the pace of its slowest stage, and a window that takes most of that
+    time must be filled while the one before it is still read. Other parameters as of :func:`rate_depth`.
+    """
+    found = reads(**{"repeats": 1} | {key: value for key, value in geometry.items() if value is not None},
+                  channels=geometry.get("repeats") is None)
+    least, words, count = rate_depth(**geometry), found.words, len(found.needs)
+    if period <= max(words, count):
+        return least
+    needs, numbers = np.array(found.needs), np.arange(words)
+    written = numbers * period // words
+    read = _earliest(np.where(needs >= 0, written[np.maximum(needs, 0)] + 1, NEVER), period)
+    # Words of this image and of the one before that are in the ring when a word comes.
+    freed_by = read[np.searchsorted(np.cumsum(found.frees), numbers, side="right")] + 2
+    freed_by = np.concatenate([freed_by - period, freed_by])
+    waiting = words + numbers + 1 - np.searchsorted(freed_by, written, side="right")
+    return max(least, int(waiting.max()))
 
 
 def _schedule(found):

@@ -1,23 +1,14 @@
 """What all stages on windows of a map share: geometry, and the depth of the buffer of its rows."""
 
 import math
-from typing import Literal
 
 from ..gateware.window import outputs
 from . import window_timing
-from .base import Options, Stage
+from .base import BufferedStage
 
-__all__ = ["BUFFERS", "BufferOptions", "WindowStage"]
+__all__ = ["WindowStage"]
 
-BUFFERS = ("rate", "live")
-
-
-class BufferOptions(Options):
-    """``buffer``: how deep the buffer of the map's rows is: "rate", the least that costs no cycle, or "live", the least."""
-    buffer: Literal["rate", "live"] = "rate"
-
-
-class WindowStage(Stage):
+class WindowStage(BufferedStage):
     """A stage that takes windows of a map from a buffer of its rows.
 
     Parameters
@@ -43,11 +34,6 @@ class WindowStage(Stage):
     def taps(self):
         return math.prod(self.kernel)
 
-    def check_buffer(self, table):
-        """Refuse a wrong ``buffer`` of a table of plan.toml."""
-        if table.get("buffer", "rate") not in BUFFERS:
-            self.refuse("buffer", BUFFERS, table["buffer"])
-
     def geometry(self, options):
         """What a window buffer's timing depends on, but for its depth and how often it repeats windows."""
         return dict(image=self.image, groups=self.channels // self.lanes(options)[0], kernel=self.kernel, stride=self.stride,
@@ -57,10 +43,11 @@ class WindowStage(Stage):
         """Parameters of :class:`~bnnhw.stages.window_timing.Window` but for its depth: channel by channel."""
         return self.geometry(options)
 
-    def depth(self, options):
-        """Words of the window buffer."""
-        find = window_timing.rate_depth if options.buffer == "rate" else window_timing.live_depth
-        return find(**self.window(options))
+    def live(self, options):
+        return window_timing.live_depth(**self.window(options))
+
+    def rate(self, options, period):
+        return window_timing.paced_depth(period, **self.window(options))
 
     def window_model(self, options):
         """A fresh timing model of the window buffer."""
