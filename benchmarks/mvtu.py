@@ -51,7 +51,8 @@ def layer(n_in, pe, simd, style):
     rng = np.random.default_rng(0)
     weights = rng.choice([-1, 1], (64, n_in))
     thresholds = rng.integers(n_in // 2 - 8, n_in // 2 + 8, 64).tolist()
-    dut = FoldedDense(weights, thresholds, pe=pe, simd=simd, memory="bram", depth=2 * n_in // simd)
+    dut = FoldedDense(weights, mvtu.Signs([thresholds]), reach=[n_in] * 64, pe=pe, simd=simd, memory="bram",
+                      depth=2 * n_in // simd)
     if style == "ours":
         return verilog.convert(dut, name="top", emit_src=False)
     with (mock.patch.object(mvtu, "xnor_digits", naive_digits),
