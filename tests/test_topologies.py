@@ -1,4 +1,4 @@
-"""Networks of random topology and random folding through Verilator, every integer and every cycle against golden model and plan."""
+"""Networks of random topology and folding through Verilator: every integer and cycle against golden model and plan."""
 import numpy as np
 import pytest
 
