@@ -10,7 +10,7 @@ from bnnhw import models, reference  # noqa: E402 - torch first, so that all is 
 from bnnhw.ir import Affine, Dense, Network, TensorType, Threshold  # noqa: E402
 from bnnhw.train import export, loop, recipe  # noqa: E402
 from bnnhw.train.export import ExportError  # noqa: E402
-from bnnhw.train.layers import BatchNorm  # noqa: E402
+from bnnhw.train.layers import BatchNorm, LevelNorm  # noqa: E402
 
 from . import training  # noqa: E402
 
@@ -41,7 +41,7 @@ def test_thresholds_decide_as_the_model_for_every_integer(n_in):
     found = random_norm(300, n_in, n_in)
     levels, falling, _ = export.thresholds(found, sums_of(n_in), "fc1")
     sums = np.arange(-n_in, n_in + 1, 2)[:, None]
-    ours = np.where(falling, sums <= levels, sums >= levels)
+    ours = np.where(falling, sums <= levels[:, 0], sums >= levels[:, 0])
     with torch.no_grad():
         theirs = found(torch.from_numpy(sums).float().expand(-1, 300)) >= 0
     assert np.array_equal(ours, theirs.numpy())
@@ -49,19 +49,33 @@ def test_thresholds_decide_as_the_model_for_every_integer(n_in):
     assert ((levels - n_in) % 2 == 0).all() and (abs(levels) <= n_in + 2).all()
 
 
+def test_levels_count_as_the_model_does():
+    """4-bit levels: every integer gives the model's level, ties of float32 or not."""
+    found = LevelNorm(40, 4, 0.25).eval()
+    source = random_norm(40, 30, 3)
+    found.load_state_dict(source.state_dict())
+    levels, falling, _ = export.thresholds(found, TensorType((), -40, 35, 3), "conv0")
+    sums = np.arange(-40, 36, 3)[:, None, None]
+    ours = np.where(falling[:, None], sums <= levels, sums >= levels).sum(axis=2)
+    with torch.no_grad():
+        theirs = found(torch.from_numpy(sums[:, :, 0]).float().expand(-1, 40)) / 0.25 + 8
+    assert levels.shape == (40, 15) and np.array_equal(ours, theirs.numpy())
+    assert falling.any() and not falling.all() and len(np.unique(ours)) == 16
+
+
 def test_always_and_never_in_normal_form():
     one, far = [1.0] * 4, [100.0, -100.0, 100.0, -100.0]
     levels, falling, _ = export.thresholds(norm([1.0, 1.0, -1.0, -1.0], far, [0.0] * 4, one), sums_of(9), "fc1")
-    assert levels.tolist() == [-9, 11, 9, -11]      # rising always, never; falling always, never
+    assert levels[:, 0].tolist() == [-9, 11, 9, -11]      # rising always, never; falling always, never
     assert falling.tolist() == [False, False, True, True]
     # Scale 0 leaves the sign of beta; sign(0) = +1.
     levels, falling, ties = export.thresholds(norm([0.0] * 3, [0.5, -0.5, 0.0], [3.0] * 3, [1.0] * 3), sums_of(9), "fc1")
-    assert levels.tolist() == [-9, 11, -9] and not falling.any() and ties == []
+    assert levels[:, 0].tolist() == [-9, 11, -9] and not falling.any() and ties == []
 
 
 def test_variance_zero_is_no_error():
     levels, falling, _ = export.thresholds(norm([1.0], [0.0], [3.0], [0.0]), sums_of(9), "fc1")
-    assert levels.tolist() == [3] and not falling[0]
+    assert levels.tolist() == [[3]] and not falling[0]
 
 
 def test_ties_are_those_of_exact_arithmetic():

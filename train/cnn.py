@@ -4,9 +4,11 @@ import math
 
 from torch import nn
 
-from .layers import BatchNorm, BinaryConv2d, BinaryLinear, FixedPointNorm, sign
+from .layers import BatchNorm, BinaryConv2d, BinaryLinear, FixedPointNorm, LevelNorm, sign
 
 __all__ = ["BinaryCnn", "ResidualCnn"]
+
+STEM_BITS, STEM_STEP = 4, 0.25      # of what a residual network's shortcuts begin with: -2, -1.75, ..., 1.75
 
 
 class _Cnn(nn.Module):
@@ -87,8 +89,9 @@ class BinaryCnn(_Cnn):
 class ResidualCnn(_Cnn):
     """Blocks of sign, convolution and batch norm with a shortcut round each, in fixed point; then a dense layer.
 
-    ``x = norm(conv(sign(x))) + x``: the shortcut carries more than signs from block to block. Max-pools of 2x2 stand between
-    blocks. Without ``shortcuts`` it is the plain network to compare with.
+    ``x = norm(conv(sign(x))) + x``: the shortcut carries more than signs from block to block. The first convolution takes 8-bit
+    pixels, and its batch norm gives 4-bit values, since its sums are far larger than those of signs. Max-pools of 2x2 stand
+    between blocks. Without ``shortcuts`` it is the plain network to compare with.
 
     Source: Liu et al., "Bi-Real Net", 2018, arXiv:1808.00278.
     """
@@ -100,7 +103,8 @@ class ResidualCnn(_Cnn):
         def conv(n_in, padding):
             return BinaryConv2d(n_in, recipe.width, 3, padding, spread=recipe.weight_spread, generator=generator)
         self.convs = nn.ModuleList([conv(channels, 0), *(conv(recipe.width, 1) for _ in recipe.pools)])
-        self.norms = nn.ModuleList(FixedPointNorm(recipe.width, recipe.fraction_bits) for _ in self.convs)
+        self.stem = LevelNorm(recipe.width, STEM_BITS, STEM_STEP)
+        self.norms = nn.ModuleList(FixedPointNorm(recipe.width, recipe.fraction_bits) for _ in recipe.pools)
         for size in (height, width):
             if (size - 2) >> sum(recipe.pools) < 1:
                 raise ValueError(f"{sum(recipe.pools)} pools are too many for images of {height}x{width}")
@@ -110,8 +114,8 @@ class ResidualCnn(_Cnn):
 
     def forward(self, pixels, generator=None):
         self.hidden = {}
-        x = self.keep("norm0", self.norms[0](self.convs[0](_first(pixels))), self.one)
-        for k, (conv, norm, pool) in enumerate(zip(self.convs[1:], self.norms[1:], self.pools, strict=True), 1):
+        x = self.keep("act0", self.stem(self.convs[0](_first(pixels))), self.one)
+        for k, (conv, norm, pool) in enumerate(zip(self.convs[1:], self.norms, self.pools, strict=True), 1):
             if pool:
                 x = self.keep(f"pool{k}", nn.functional.max_pool2d(x, 2), self.one)
             y = self.keep(f"norm{k}", norm(conv(self.keep(f"act{k}", sign(x, self.estimator)))), self.one)

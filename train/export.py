@@ -17,6 +17,7 @@ from ..artifact import Artifact
 from ..errors import UserError
 from ..ir import Add, Affine, ArgMax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, TensorType, Threshold
 from .cnn import BinaryCnn, ResidualCnn
+from .layers import LevelNorm
 from .loop import accuracy, reestimate
 from .models import BinaryMlp
 
@@ -40,11 +41,11 @@ def _checked(norm, layer):
 
 @torch.no_grad()
 def thresholds(norm, type, layer):
-    """Integer thresholds of a batch norm followed by a sign.
+    """Integer thresholds of a batch norm followed by a sign, or of one that gives several levels.
 
     Parameters
     ----------
-    norm : BatchNorm
+    norm : BatchNorm or LevelNorm
         In eval mode.
     type : TensorType
         Of the sums: every value that it has is tried.
@@ -53,7 +54,7 @@ def thresholds(norm, type, layer):
 
     Returns
     -------
-    levels : int64 array (C,)
+    levels : int64 array (C, L)
         In normal form.
     falling : bool array (C,)
     ties : list of dict
@@ -62,27 +63,34 @@ def thresholds(norm, type, layer):
     _checked(norm, layer)
     values = torch.arange(type.lo, type.hi + 1, type.step, dtype=torch.float32)
     channels = norm.gamma.numel()
-    decisions = (norm(values[:, None].expand(-1, channels)) >= 0).numpy()
+    found = norm(values[:, None].expand(-1, channels))
+    if isinstance(norm, LevelNorm):     # how many levels are reached, and where each begins
+        reached = torch.round(found / norm.step).long().numpy() - norm.lowest
+        begins = [(norm.lowest + k - 0.5) * norm.step for k in range(1, norm.count)]
+    else:
+        reached, begins = (found >= 0).long().numpy(), [0.0]
     falling = (norm.gamma < 0).numpy()
-    rising_view = np.where(falling, decisions[::-1], decisions)     # along each column 0, ..., 0, 1, ..., 1
-    missed = len(values) - rising_view.sum(axis=0)
-    if not np.array_equal(rising_view, np.arange(len(values))[:, None] >= missed):
+    rising_view = np.where(falling, reached[::-1], reached)
+    if np.any(np.diff(rising_view, axis=0) < 0):
         raise ExportError(f"layer {layer!r}: a batch norm is not monotonic in float32")
-    levels = np.where(falling, type.hi - type.step * missed, type.lo + type.step * missed).astype(np.int64)
-    ties = []
-    for channel in range(channels):
-        for candidate in (int(levels[channel]), int(levels[channel]) + (1 if falling[channel] else -1) * type.step):
-            if type.lo <= candidate <= type.hi:
-                found = bool(decisions[(candidate - type.lo) // type.step, channel])
-                if found != _exact(norm, channel, candidate):
-                    ties.append({"layer": layer, "channel": channel, "sum": candidate})
-    return levels, falling, ties
+    levels, ties = np.empty((channels, len(begins)), np.int64), []
+    for k, begin in enumerate(begins):
+        missed = (rising_view <= k).sum(axis=0)
+        levels[:, k] = np.where(falling, type.hi - type.step * missed, type.lo + type.step * missed)
+        for channel in range(channels):
+            least = int(levels[channel, k])
+            for candidate in (least, least + (1 if falling[channel] else -1) * type.step):
+                if type.lo <= candidate <= type.hi:
+                    decided = bool(reached[(candidate - type.lo) // type.step, channel] > k)
+                    if decided != _exact(norm, channel, candidate, begin):
+                        ties.append({"layer": layer, "channel": channel, "sum": candidate})
+    return np.sort(levels, axis=1), falling, ties
 
 
-def _exact(norm, channel, s):
-    """Whether ``(s - mean) / sqrt(var + eps) * gamma + beta >= 0`` in exact arithmetic on the stored parameters."""
+def _exact(norm, channel, s, least):
+    """Whether ``(s - mean) / sqrt(var + eps) * gamma + beta >= least`` in exact arithmetic on the stored parameters."""
     gamma, beta, mean, var = (Fraction(float(getattr(norm, key)[channel])) for key in ("gamma", "beta", "mean", "var"))
-    left, right, variance = (s - mean) * gamma, -beta, var + Fraction(norm.eps)
+    left, right, variance = (s - mean) * gamma, Fraction(least) - beta, var + Fraction(norm.eps)
     # left / sqrt(variance) >= right, compared by signed squares.
     return (left * abs(left)) >= right * abs(right) * variance
 
@@ -150,7 +158,14 @@ class _Builder:
         """A batch norm and a sign behind ``layer``."""
         levels, falling, ties = thresholds(norm, self.type, layer)
         self.ties += ties
-        self.add(Threshold(name, self.edge, levels[:, None], falling))
+        self.add(Threshold(name, self.edge, levels, falling))
+
+    def levels(self, name, norm, layer, one):
+        """A batch norm that gives levels, in units of ``1 / one``."""
+        levels, falling, ties = thresholds(norm, self.type, layer)
+        self.ties += ties
+        step = norm.step * one
+        self.add(Threshold(name, self.edge, levels, falling, base=norm.lowest * step, step=step))
 
     def sign(self, name):
         self.add(Threshold(name, self.edge, np.zeros((self.type.channels, 1)), np.zeros(self.type.channels, bool)))
@@ -195,8 +210,8 @@ def _cnn(model, build, sums):
 
 def _residual(model, build, sums):
     build.conv("conv0", model.convs[0])
-    build.fixed_point("norm0", model.norms[0])
-    for k, (conv, norm, pool) in enumerate(zip(model.convs[1:], model.norms[1:], model.pools, strict=True), 1):
+    build.levels("act0", model.stem, "conv0", model.one)
+    for k, (conv, norm, pool) in enumerate(zip(model.convs[1:], model.norms, model.pools, strict=True), 1):
         if pool:
             build.pool(f"pool{k}")
         start = build.edge

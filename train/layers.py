@@ -7,7 +7,8 @@ products of training, golden model and hardware agree whatever the order of summ
 import torch
 from torch import nn
 
-__all__ = ["ESTIMATORS", "sign", "BinaryLinear", "BinaryConv2d", "BatchNorm", "FixedPointNorm"]
+__all__ = ["ESTIMATORS", "sign", "BinaryLinear", "BinaryConv2d", "BatchNorm", "FixedPointNorm",
+           "LevelNorm"]
 
 
 class _Sign(torch.autograd.Function):
@@ -152,6 +153,32 @@ class _Round(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         return gradient
+
+
+class _Clamped(torch.autograd.Function):
+    """Rounding to the nearest integer in ``lo`` to ``hi``; the gradient is 1 where nothing was cut off, else 0."""
+    @staticmethod
+    def forward(ctx, x, lo, hi):
+        ctx.save_for_backward((x >= lo) & (x <= hi))
+        return torch.round(x).clamp(lo, hi)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (within,) = ctx.saved_tensors
+        return gradient * within, None, None
+
+
+class LevelNorm(BatchNorm):
+    """Batch normalization rounded to one of ``2**bits`` levels, ``step`` apart and as many below 0 as from 0 up.
+
+    In hardware it is a threshold of ``2**bits - 1`` levels. Rounding is to the nearest, halves to the even.
+    """
+    def __init__(self, channels, bits, step):
+        super().__init__(channels)
+        self.lowest, self.count, self.step = -2**(bits - 1), 2**bits, step
+
+    def forward(self, s):
+        return _Clamped.apply(super().forward(s) / self.step, self.lowest, self.lowest + self.count - 1) * self.step
 
 
 class FixedPointNorm(BatchNorm):

@@ -70,7 +70,7 @@ class ResidualRecipe(Recipe):
     width: Width
     pools: list[bool] = Field(min_length=1, max_length=64)
     shortcuts: bool
-    fraction_bits: int = Field(ge=0, le=12)
+    fraction_bits: int = Field(ge=2, le=12)
     flip: bool
 
 
