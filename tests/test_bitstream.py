@@ -22,42 +22,49 @@ def build(*arguments, cwd):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A small network's file, and its build for the iCEBreaker."""
+    """A folder with a small network's file."""
     folder = tmp_path_factory.mktemp("bitstream")
     artifact.save(folder / "small.bnn", Artifact(dense_network([8, 6, 3], (4, 4, 1), seed=5), ("a", "b", "c")))
-    done = build("small.bnn", "--board", "icebreaker", "--scores", "--bitstream", "--verify-netlist", 12, cwd=folder)
-    return folder, done
+    return folder
 
 
-def test_small_network(small):
-    folder, done = small
+# Board, clock, (cells, block RAMs) of its device, nextpnr's name of a cell, (bitstream, its preamble, pins).
+@pytest.mark.parametrize("board, clock_hz, limits, cell, files", [
+    ("icebreaker", 30_000_000, (5280, 30), "ICESTORM_LC", (".bin", b"\x7e\xaa\x99\x7e", ".pcf")),
+    pytest.param("ulx3s-12f", 60_000_000, (24288, 56), "TRELLIS_COMB", (".bit", b"\xff\xff\xbd\xb3", ".lpf"),
+                 marks=pytest.mark.slow),
+])
+def test_small_network(small, board, clock_hz, limits, cell, files):
+    done = build("small.bnn", "--board", board, "--scores", "--bitstream", "--verify-netlist", 12, cwd=small)
     assert done.returncode == 0, done.stderr
-    out = folder / "build" / "small-icebreaker"
+    out = small / "build" / f"small-{board}"
     facts = json.loads((out / "report.json").read_text())
     device = facts["device"]
-    assert device["fmax_hz"] >= device["clock_hz"] == facts["clock_hz"] == 30_000_000
-    assert 0 < device["luts"] <= device["luts_limit"] == 5280 and 0 < device["brams"] <= device["brams_limit"] == 30
+    assert device["fmax_hz"] >= device["clock_hz"] == facts["clock_hz"] == clock_hz
+    assert (device["luts_limit"], device["brams_limit"]) == limits
+    assert 0 < device["luts"] <= limits[0] and 0 < device["brams"] <= limits[1]
     assert device["ffs"] > 100
     assert facts["netlist"]["mismatches"] == 0 and facts["netlist"]["images"] == 12
     log = (out / "nextpnr.log").read_text()     # the figures are nextpnr's own
-    assert int(re.findall(r"ICESTORM_LC:\s*(\d+)/", log)[-1]) == device["luts"]
+    assert int(re.findall(rf"{cell}:\s*(\d+)/", log)[-1]) == device["luts"]
     assert re.findall(r"Max frequency for clock .*: ([\d.]+) MHz", log)[-1] == f"{device['fmax_hz'] / 1e6:.2f}"
-    packed = (out / "small.bin").read_bytes()
-    assert b"\x7e\xaa\x99\x7e" in packed[:200]      # the preamble of an iCE40 bitstream
+    ending, preamble, pins = files
+    assert preamble in (out / f"small{ending}").read_bytes()[:200] and (out / f"small_board{pins}").exists()
     for file in out.iterdir():
-        if file.suffix in (".v", ".toml", ".json", ".core", ".pcf"):
-            assert str(folder) not in file.read_text(), file.name
+        if file.suffix in (".v", ".toml", ".json", ".core", ".pcf", ".lpf"):
+            assert str(small) not in file.read_text(), file.name
 
 
 def test_rebuild_leaves_no_old_bitstream(small):
     """A folder never holds the bitstream of one build beside the report of another."""
-    folder, _ = small
-    out = folder / "again"
+    out = small / "again"
     out.mkdir()
-    (out / "small.bin").write_bytes(b"of an earlier build")
+    old = [out / f"small{ending}" for ending in (".bin", ".bit", "_board.lpf")]     # of either family
+    for file in old:
+        file.write_bytes(b"of an earlier build")
     (out / "mine.txt").write_text("not ours")
-    assert build("small.bnn", "--board", "icebreaker", "-o", out, cwd=folder).returncode == 0
-    assert not (out / "small.bin").exists() and (out / "mine.txt").exists()
+    assert build("small.bnn", "--board", "icebreaker", "-o", out, cwd=small).returncode == 0
+    assert not any(file.exists() for file in old) and (out / "mine.txt").exists()
 
 
 MEMORY = """  {cell} #(
@@ -96,18 +103,19 @@ def test_design_that_does_not_fit(tmp_path):
 
 @pytest.mark.slow
 def test_missed_clock(small):
-    folder, _ = small
-    done = build("small.bnn", "--board", "icebreaker", "--clock", "96e6", "--bitstream", "-o", "fast", cwd=folder)
+    done = build("small.bnn", "--board", "icebreaker", "--clock", "96e6", "--bitstream", "-o", "fast", cwd=small)
     assert done.returncode == 1
     assert re.search(r"^error: the clock is missed: 96 MHz are needed, 3 placements reach at most \d+\.\d+ MHz",
                      done.stderr, re.M)
-    assert not Path(folder, "fast").exists()
+    assert not Path(small, "fast").exists()
 
 
 @pytest.mark.slow
-def test_shipped_network(tmp_path):
-    """TFC on the UP5K: fits with margin, and at the routed clock the core does 100,000 images a second."""
-    done = build("--board", "icebreaker", "--scores", "--verify", 200, "--bitstream", "--verify-netlist", 50, "-o", "out",
+@pytest.mark.parametrize("model, board, bitstream, link_fps", [
+    ("mnist-tfc", "icebreaker", "bin", 127), ("mnist-tfc", "ulx3s-25f", "bit", 382), ("mnist-sfc", "ulx3s-85f", "bit", 382)])
+def test_shipped_network(tmp_path, model, board, bitstream, link_fps):
+    """It fits with margin, and at the routed clock the core does 100,000 images a second."""
+    done = build(model, "--board", board, "--scores", "--verify", 200, "--bitstream", "--verify-netlist", 50, "-o", "out",
                  cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     facts = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -115,5 +123,5 @@ def test_shipped_network(tmp_path):
     assert device["luts"] < 0.8 * device["luts_limit"] and device["brams"] < device["brams_limit"]
     assert device["fmax_hz"] / facts["verified"]["interval_cycles"] >= facts["core_fps"] >= 100_000
     assert facts["netlist"]["mismatches"] == facts["verified"]["mismatches"] == 0
-    assert int(facts["link_fps"]) == 127
-    assert os.path.getsize(tmp_path / "out" / "mnist-tfc.bin") > 100_000
+    assert int(facts["link_fps"]) == link_fps
+    assert os.path.getsize(tmp_path / "out" / f"{model}.{bitstream}") > 100_000

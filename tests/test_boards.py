@@ -1,5 +1,9 @@
 """Boards: what their files say is right, as far as it can be known without one on the desk."""
+import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from amaranth import *
@@ -7,7 +11,7 @@ from amaranth.sim import Simulator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnnhw import boards, devices, protocol
+from bnnhw import boards, devices, protocol, run
 from bnnhw.boards import ecp5, ice40
 from bnnhw.boards.base import TOP, BoardError
 from bnnhw.boards.reset import STAGES, until_locked
@@ -137,3 +141,30 @@ def test_unknown_board():
 def test_identity_fits_the_protocol():
     packed = identity(30_000_000).pack()
     assert protocol.Identity.unpack(packed) == identity(30_000_000)
+
+
+@pytest.mark.parametrize("name, ending, arguments", [("icebreaker", ".bin", ["-b", "ice40_generic"]),
+                                                     ("ulx3s-85f", ".bit", ["-b", "ulx3s"])])
+def test_flash_and_rate(tmp_path, name, ending, arguments):
+    """A build folder says which file the board's programmer gets, and how fast its serial line is."""
+    (tmp_path / "report.json").write_text(json.dumps({"model": {"name": "net", "network_sha256": "0" * 64},
+                                                      "board": {"name": name}}))
+    for other in (".bin", ".bit"):
+        (tmp_path / f"net{other}").write_text(other)
+    loader = tmp_path / "loader"
+    loader.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    loader.chmod(0o755)
+    done = subprocess.run([sys.executable, "-m", "bnnhw.flash", tmp_path], text=True, capture_output=True,
+                          env=os.environ | {"BNNHW_OPENFPGALOADER": str(loader)})
+    assert done.returncode == 0 and done.stdout.startswith(f"{boards.find(name).title} holds net (000000000000)"), done.stderr
+    assert (tmp_path / "flash.log").read_text().split() == [*arguments, str(tmp_path / f"net{ending}")]
+    assert run._baud(tmp_path) == boards.find(name).baud
+    (tmp_path / f"net{ending}").unlink()
+    done = subprocess.run([sys.executable, "-m", "bnnhw.flash", tmp_path], text=True, capture_output=True)
+    assert done.returncode == 1 and "there is no bitstream" in done.stderr
+
+
+def test_rate_without_a_board(tmp_path):
+    assert run._baud("mnist-tfc") == run.BAUD
+    (tmp_path / "report.json").write_text('{"board": null}')
+    assert run._baud(tmp_path) == run.BAUD
