@@ -40,7 +40,7 @@ def _check_memories(plan, device, cells):
                                            f"made {found}: they landed in logic")
 
 
-def make_bitstream(plan, source, folder, board, *, netlist_images=0, narrator):
+def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=None, narrator):
     """Synthesize, place, route and pack for ``board``.
 
     Writes ``NAME_board.v``, ``NAME_netlist.v`` (the accelerator's cells as they are in the bitstream), the pins, the
@@ -56,6 +56,8 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, narrator):
     board : Board
     netlist_images : int
         How many images go through the synthesized accelerator, with the vendor's cell models.
+    dataset : str, optional
+        As of :func:`~bnnhw.verify.images_for`.
     narrator : Narrator
 
     Returns
@@ -85,7 +87,7 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, narrator):
     facts = {}
     if netlist_images:
         narrator.say("simulating the netlist")
-        x, labels = images_for(plan.network, netlist_images)
+        x, labels = images_for(plan.network, netlist_images, dataset)
         result = netlist.run(plan, cells.read_text(), x, device, say=narrator.say, progress=narrator.progress)
         facts["netlist"] = summary(plan.network, x, labels, result, "netlist")
     best = 0

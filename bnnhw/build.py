@@ -143,7 +143,7 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
     UserError
         Of many kinds; nothing is written then.
     """
-    narrator = narrator or Narrator()
+    narrator, dataset = narrator or Narrator(), found.provenance.get("dataset")
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise FolderError(f"{folder}: it is a file, not a folder")
@@ -161,9 +161,11 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
         for file, content in files.items():
             (stage / file).write_text(content)
         if images:
-            facts["verified"] = verify.in_verilog(plan, text, images, say=narrator.say, progress=narrator.progress)
+            facts["verified"] = verify.in_verilog(plan, text, images, dataset=dataset, say=narrator.say,
+                                                  progress=narrator.progress)
         if bitstream:
-            facts |= make_bitstream(plan, stage / f"{name}.v", stage, board, netlist_images=netlist_images, narrator=narrator)
+            facts |= make_bitstream(plan, stage / f"{name}.v", stage, board, netlist_images=netlist_images, dataset=dataset,
+                                    narrator=narrator)
         (stage / "report.json").write_text(json.dumps(facts, indent=2) + "\n")
         folder.mkdir(exist_ok=True)
         for name_of_old in OF_A_BITSTREAM:      # of an earlier build, and no longer true

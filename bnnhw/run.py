@@ -17,6 +17,8 @@ from .virtual import DIVISOR, VirtualBoard
 
 __all__ = ["ImagesError", "add_arguments", "load_images", "run"]
 
+IMAGES = 1000       # that are sent where nobody says how many
+
 
 class ImagesError(UserError, ValueError):
     """Images that cannot be read or do not fit the network."""
@@ -27,7 +29,7 @@ def add_arguments(parser):
     where.add_argument("--port", help="serial port of the board, for instance /dev/ttyUSB1")
     where.add_argument("--virtual", action="store_true", help="simulate the board, serial pins included")
     parser.add_argument("files", nargs="*", metavar="IMAGES",
-                        help="arrays of uint8 images, .npy (default: the network's test images, 1,000 of MNIST)")
+                        help="arrays of uint8 images, .npy (default: 1,000 test images of the network's data set)")
     parser.add_argument("--target", default=models.DEFAULT, metavar="BUILD_DIR or MODEL",
                         help="what the board holds: a build folder, a .bnn file or a shipped network (default: %(default)s)")
     parser.add_argument("--model", help="the build folder's network, where it is not a shipped one")
@@ -99,7 +101,7 @@ def run(args):
     if args.files:
         x, labels = load_images(network, args.files), None
     else:
-        x, labels = verify.images_for(network, args.images or len(models.test_images()[1]))
+        x, labels = verify.images_for(network, args.images or IMAGES, found.provenance.get("dataset"))
     x = x[:args.images]
     labels = None if labels is None else labels[:args.images]
     with contextlib.ExitStack() as stack:

@@ -65,7 +65,7 @@ def add_arguments(parser):
                         help="a folder that `bnnhw build` wrote, a .bnn file or a shipped network (default: %(default)s)")
     parser.add_argument("--model", help="the build folder's network, where it is not a shipped one")
     parser.add_argument("--images", type=int, default=1000, metavar="N",
-                        help="images to run: MNIST's test images, or random ones if they do not fit (default: %(default)s)")
+                        help="images to run: the data set's test images, or random ones if there are none (default: %(default)s)")
     parser.add_argument("--stalls", type=float, nargs=2, default=(1.0, 1.0), metavar=("P_VALID", "P_READY"),
                         help="chances per cycle that input is offered and that output is taken (default: no stalls)")
     parser.add_argument("--seed", type=int, default=0, help="of the stalls (default: %(default)s)")
@@ -80,8 +80,8 @@ def run(args):
     if not all(0 < chance <= 1 for chance in args.stalls):
         raise UsageError(f"--stalls must be above 0 and at most 1, not {args.stalls[0]:g} and {args.stalls[1]:g}")
     console = Console()
-    _, plan, verilog = target.resolve(args.target, args.model)
-    x, labels = verify.images_for(plan.network, args.images)
+    found_model, plan, verilog = target.resolve(args.target, args.model)
+    x, labels = verify.images_for(plan.network, args.images, found_model.provenance.get("dataset"))
     with Progress(TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console,
                   disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=len(x), start=False)

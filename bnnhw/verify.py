@@ -10,17 +10,26 @@ from .simulator import Simulator, encode
 __all__ = ["VerifyError", "images_for", "check_timing", "in_verilog", "summary"]
 
 RANDOM_SEED = 0
+MNIST_SHAPES = ((28, 28, 1), (784,))
 
 
 class VerifyError(UserError):
     """The hardware does not keep what plan or golden model promise."""
 
 
-def images_for(network, count):
+def images_for(network, count, dataset=None):
     """Inputs to try a network on.
 
-    For networks that take 28x28 pixels these are the shipped MNIST test images, beyond 1,000 the whole MNIST test set; for others
-    random values of the input's type.
+    The first test images of ``dataset``, if its images fit; of MNIST, which 28x28 pixels are taken for where there is no
+    ``dataset``, up to 1,000 are those that ship. Random values of the input's type for other networks, and where the data set
+    cannot be had.
+
+    Parameters
+    ----------
+    network : Network
+    count : int
+    dataset : str, optional
+        What the network was trained on: its provenance has it.
 
     Returns
     -------
@@ -34,16 +43,30 @@ def images_for(network, count):
         More are asked for than there are.
     """
     type = network.types[network.inputs[0]]
-    if type.shape in ((28, 28, 1), (784,)) and (type.lo, type.hi, type.step) == (0, 255, 1):
+    found = _test_images(type, count, dataset) if (type.lo, type.hi, type.step) == (0, 255, 1) else None
+    if found is None:
+        codes = np.random.default_rng(RANDOM_SEED).integers(0, type.levels, (count, *type.shape))
+        return type.lo + type.step * codes, None
+    x, labels = found
+    if count > len(x):
+        raise VerifyError(f"there are {len(x):,} test images, not {count:,}")
+    return x[:count].reshape(count, *type.shape), labels[:count].astype(np.int64)
+
+
+def _test_images(type, count, dataset):
+    """Test images and labels of which each has as many values as ``type``, or None."""
+    if dataset in (None, "mnist") and type.shape in MNIST_SHAPES:
         x, labels = models.test_images()
-        if count > len(x):
-            split = datasets.load("mnist", "test")
-            x, labels = split.images, split.labels
-        if count > len(x):
-            raise VerifyError(f"there are {len(x):,} test images, not {count:,}")
-        return x[:count].reshape(count, *type.shape), labels[:count].astype(np.int64)
-    codes = np.random.default_rng(RANDOM_SEED).integers(0, type.levels, (count, *type.shape))
-    return type.lo + type.step * codes, None
+        if count <= len(x):
+            return x, labels
+        dataset = "mnist"
+    if dataset not in datasets.DATASETS:
+        return None
+    try:
+        split = datasets.load(dataset, "test")
+    except datasets.DatasetError:
+        return None
+    return (split.images, split.labels) if split.images[0].size == type.size else None
 
 
 def summary(network, x, labels, result, level):
@@ -71,8 +94,8 @@ def summary(network, x, labels, result, level):
             "latency_cycles": result.latency}
 
 
-def in_verilog(plan, text, count, *, say=lambda text: None, progress=None):
-    """Send ``count`` images through the Verilog ``text`` of ``plan``.
+def in_verilog(plan, text, count, *, dataset=None, say=lambda text: None, progress=None):
+    """Send ``count`` images (see :func:`images_for`) through the Verilog ``text`` of ``plan``.
 
     ``say(text)`` is told when something takes long, ``progress(done, total)`` of images now and then. Compared are every
     class, every score that is given, and every value between the stages; interval and latency must be the plan's to
@@ -87,7 +110,7 @@ def in_verilog(plan, text, count, *, say=lambda text: None, progress=None):
     ------
     MismatchError, VerifyError, SimulationError
     """
-    x, labels = images_for(plan.network, count)
+    x, labels = images_for(plan.network, count, dataset)
     simulator = Simulator.of_plan(plan, text, taps=taps(plan), say=say)
     result = simulator.run(encode(plan.network, x), taps=True, progress=progress)
     facts = summary(plan.network, x, labels, result, "Verilog")

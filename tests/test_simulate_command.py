@@ -56,7 +56,7 @@ def test_mismatch(built, tmp_path):
     folder, plan = built
     shutil.copytree(folder / "built", tmp_path / "built")
     verilog = (tmp_path / "built" / "tiny.v").read_text()
-    broken, count = re.subn(r" >= 9'h", r" < 9'h", verilog)      # the input's threshold
+    broken, count = re.subn(r" >= 8'h", r" < 8'h", verilog)      # the input's threshold
     assert count == 1
     write_verilog(tmp_path / "built", plan, broken)
     done = simulate("built", "--model", folder / "tiny.bnn", "--images", 10, cwd=tmp_path)
