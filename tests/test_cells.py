@@ -162,3 +162,32 @@ def test_unknown_settings_are_refused(tmp_path):
     models = netlist.cell_models(DEVICE)
     with pytest.raises(tools.ToolError, match="DP16KD_output_registers_are_not_modelled"):
         beside(tmp_path, FEW[:1], models.replace('REGMODE_A != "NOREG"', 'REGMODE_A == "NOREG"'))
+
+
+MEETING = """
+module beside(input clk, input [255:0] r, input [31:0] n, output [95:0] differ);
+  wire [17:0] d = r[81:64], q;
+  reg [17:0] mem [0:3], expected = 0;
+  integer k;
+  initial for (k = 0; k < 4; k = k + 1) mem[k] = 0;
+  always @(posedge clk) begin
+    expected <= r[4] && r[1:0] == r[3:2] ? ~d : mem[r[3:2]];
+    if (r[4]) mem[r[1:0]] <= d;
+  end
+  DP16KD ram(.CLKA(clk), .CEA(1'b1), .WEA(r[4]), .ADA0(1'b1), .ADA1(1'b1), .ADA4(r[0]), .ADA5(r[1]),
+    .CLKB(clk), .CEB(1'b1), .WEB(1'b0), .ADB4(r[2]), .ADB5(r[3]), %s);
+  assign differ[0] = q != expected;
+endmodule
+"""
+
+
+def test_ports_that_meet(tmp_path):
+    """A reader that meets a writer gets the complement of what is written: no design can rely on it unseen."""
+    pins = ", ".join(f".DIA{k}(d[{k}]), .DOB{k}(q[{k}])" for k in range(18))
+    harness = tmp_path / "cells.cpp"
+    harness.write_text("#define OUTPUTS 1\n" + Path(__file__).with_name("cells.cpp").read_text())
+    for models, met in ((netlist.cell_models(DEVICE), False),
+                        (netlist.cell_models(DEVICE).replace("if (meet) row_b", "if (0) row_b"), True)):
+        program = verilated.compile(models + MEETING % pins, harness, top="beside")
+        done = subprocess.run([program, "1000"], capture_output=True, text=True, check=True)
+        assert (int(done.stdout) > 0) == met
