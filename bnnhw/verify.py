@@ -20,8 +20,8 @@ class VerifyError(UserError):
 def images_for(network, count, dataset=None):
     """Inputs to try a network on.
 
-    The first test images of ``dataset``, if its images fit; of MNIST, which 28x28 pixels are taken for where there is no
-    ``dataset``, up to 1,000 are those that ship. Random values of the input's type for other networks, and where the data set
+    Test images of ``dataset``, if its images fit: those that ship where they are enough, else the first ones. 28x28 pixels are
+    taken for MNIST where there is no ``dataset``. Random values of the input's type for other networks, and where the data set
     cannot be had.
 
     Parameters
@@ -55,11 +55,12 @@ def images_for(network, count, dataset=None):
 
 def _test_images(type, count, dataset):
     """Test images and labels of which each has as many values as ``type``, or None."""
-    if dataset in (None, "mnist") and type.shape in MNIST_SHAPES:
-        x, labels = models.test_images()
-        if count <= len(x):
-            return x, labels
+    if dataset is None and type.shape in MNIST_SHAPES:
         dataset = "mnist"
+    if dataset in models.IMAGES:
+        x, labels = models.test_images(dataset)
+        if x[0].size == type.size and count <= len(x):
+            return x, labels
     if dataset not in datasets.DATASETS:
         return None
     try:

@@ -239,10 +239,13 @@ def test_mnist():
     assert np.bincount(train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 
 
-def test_shipped_images_are_every_tenth():
-    images, labels = models.test_images()
-    assert images.shape == (1000, 28, 28) and images.dtype == labels.dtype == np.uint8
-    assert os.path.getsize(models.TEST_IMAGES) < 1_000_000
-    test = mnist("test")
-    assert np.array_equal(images, test.images[::10, :, :, 0])
-    assert np.array_equal(labels, test.labels[::10])
+@pytest.mark.parametrize("name, shape", [("mnist", (1000, 28, 28)), ("fashion-mnist", (1000, 28, 28)),
+                                         ("cifar10", (100, 32, 32, 3))])
+def test_shipped_images_are_every_tenth_or_hundredth(name, shape):
+    images, labels = models.test_images(name)
+    assert images.shape == shape and images.dtype == labels.dtype == np.uint8
+    assert os.path.getsize(models.IMAGES[name]) < 1_000_000
+    test = real(name, "test")
+    every = len(test.labels) // len(labels)
+    assert np.array_equal(images.reshape(len(images), *test.images.shape[1:]), test.images[::every])
+    assert np.array_equal(labels, test.labels[::every])

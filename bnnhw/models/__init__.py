@@ -1,4 +1,4 @@
-"""Trained networks that ship with the package, and 1,000 real images to try them on."""
+"""Trained networks that ship with the package, and real images to try them on."""
 
 from pathlib import Path
 
@@ -8,11 +8,12 @@ from safetensors.numpy import load_file
 from .. import artifact
 from ..errors import UserError
 
-__all__ = ["DEFAULT", "ModelError", "names", "path", "load", "test_images"]
+__all__ = ["DEFAULT", "IMAGES", "ModelError", "names", "path", "load", "test_images"]
 
 FOLDER = Path(__file__).parent
 DEFAULT = "mnist-tfc"
-TEST_IMAGES = FOLDER / "mnist-test-1000.safetensors"
+IMAGES = {name: FOLDER / f"{name}-test-{count}.safetensors"        # of each data set, a part of its 10,000 test images
+          for name, count in (("mnist", 1_000), ("fashion-mnist", 1_000), ("cifar10", 100))}
 
 
 class ModelError(UserError, ValueError):
@@ -45,16 +46,17 @@ def load(model):
     return artifact.load(path(model))
 
 
-def test_images():
-    """MNIST's test images number 0, 10, 20, ..., 9990.
+def test_images(dataset="mnist"):
+    """Test images of ``dataset``, one of :data:`IMAGES`: number 0, 10, 20, ..., 9990, of CIFAR-10 0, 100, 200, ..., 9900.
 
     Returns
     -------
-    images : uint8 array (1000, 28, 28)
-    labels : uint8 array (1000,)
+    images : uint8 array (1000, 28, 28) or (100, 32, 32, 3)
+    labels : uint8 array (1000,) or (100,)
     """
+    file = IMAGES[dataset]
     try:
-        tensors = load_file(TEST_IMAGES)
+        tensors = load_file(file)
         return tensors["images"], tensors["labels"]
     except (SafetensorError, KeyError, FileNotFoundError) as error:
-        raise ModelError(f"{TEST_IMAGES}: the shipped test images are missing or damaged ({error})") from None
+        raise ModelError(f"{file}: the shipped test images are missing or damaged ({error})") from None
