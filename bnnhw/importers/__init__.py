@@ -1,0 +1,1 @@
+"""Networks of other tools, taken in exactly or refused."""
