@@ -71,14 +71,14 @@ def test_plan_in_and_out(small, tmp_path):
 
 
 @pytest.mark.parametrize("arguments, status, message", [
-    (["missing.bnn"], 1, "error: model 'missing.bnn': there is no such file, and the shipped networks are mnist-sfc, mnist-tfc"),
+    (["missing.bnn"], 1, "error: model 'missing.bnn': there is no such file, and the shipped networks are "),
     (["--board", "arduino"], 2, "error: unknown board 'arduino'; known are icebreaker"),
-    (["--device", "up9k"], 2, "error: unknown device 'up9k'; known are up5k, hx1k, hx8k, ecp5-25f, ecp5-45f, ecp5-85f"),
+    (["--device", "up9k"], 2, "error: unknown device 'up9k'; known are up5k, hx1k, hx8k, ecp5-12f, ecp5-25f, ecp5-45f, ecp5-85f"),
     (["--bitstream"], 2, "--bitstream needs --board, which says the pins"),
     (["--verify-netlist", "5"], 2, "--verify-netlist needs --bitstream, which makes the netlist"),
     (["--verify", "-1"], 2, "--verify must not be negative, not -1"),
     (["--fps", "0"], 2, "--fps must be positive, not 0"),
-    (["--plan", "p.toml", "--fps", "3"], 2, "--plan says the folding, the clock and the result"),
+    (["--plan", "p.toml", "--fps", "3"], 2, "--plan says the folding, the clock, the result and the buffers"),
     (["--fps", "many"], 2, "argument --fps: invalid float value: 'many'"),
     (["--board", "icebreaker", "--device", "up5k"], 2, "argument --device: not allowed with argument --board"),
     (["--plan", "none.toml"], 1, "error: none.toml: No such file or directory"),

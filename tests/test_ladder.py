@@ -1,4 +1,5 @@
 """The ladder from Verilog to netlist on a whole small network: exact, and each rung shown to fail when broken."""
+import dataclasses
 import json
 import re
 
@@ -7,8 +8,8 @@ import pytest
 from bnnhw import accelerator, compare, devices, folding, implement, netlist, simulator, tools
 from bnnhw.ir import Network
 from bnnhw.lower import lower
+from bnnhw.stages.base import LanesOptions
 from bnnhw.stages.dense import FoldedOptions
-from bnnhw.stages.threshold import ThresholdOptions
 
 from .networks import dense_network, images
 
@@ -18,9 +19,8 @@ NETWORK = dense_network([8, 6, 3], (4, 4, 1), seed=5)
 def plan_of(network, **more):
     """Folded 4 x 4 in front, so that each kind of memory and several output folds are there."""
     plan = folding.fold(network, lower(network, scores=True), clock_hz=1_000_000, fps=20_000)
-    plan.options["fc1"] = FoldedOptions(pe=2, simd=4, memory="bram")
-    plan.options.update(more)
-    return plan
+    options = plan.options | {"fc1": FoldedOptions(pe=2, simd=4, memory="bram")} | more
+    return dataclasses.replace(plan, options=options)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_threshold_off_by_one():
 
 def test_dropped_ready():
     """A stage that does not wait for a slower one behind it loses words."""
-    plan = plan_of(NETWORK, binarize=ThresholdOptions(lanes=16), fc1=FoldedOptions(pe=8, simd=16, memory="lut"),
+    plan = plan_of(NETWORK, binarize=LanesOptions(kind="threshold", lanes=16), fc1=FoldedOptions(pe=8, simd=16, memory="lut"),
                    fc2=FoldedOptions(pe=1, simd=1, memory="lut"))
     text = accelerator.verilog(plan)
     assert run(plan, text) == []

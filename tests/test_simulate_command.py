@@ -72,7 +72,7 @@ def test_files_of_two_builds(built, tmp_path, file):
     folder, _ = built
     shutil.copytree(folder / "built", tmp_path / "built")
     text = (tmp_path / "built" / file).read_text()
-    edited = text + "// mine\n" if file == "tiny.v" else text.replace("lanes = 1\n", "lanes = 12\n")
+    edited = text + "// mine\n" if file == "tiny.v" else text.replace("lanes = 1\n", "lanes = 12\n", 1)
     (tmp_path / "built" / file).write_text(edited)
     done = simulate("built", "--model", folder / "tiny.bnn", cwd=tmp_path)
     assert done.returncode == 1
