@@ -124,6 +124,8 @@ class Simulator:
         Streams between stages whose values a run can give.
     streams : sequence of str
         Names of the streams between stages, from the input on: what a hang is reported of.
+    branches : collection of str
+        Those of them that come from the buffers behind forks: one that is full is named.
     options : sequence of str
         More options for Verilator.
     optimize : str
@@ -132,7 +134,7 @@ class Simulator:
         Told when a long compilation starts.
     """
     def __init__(self, verilog, *, top=TOP, lanes, frame_bytes, result_beats, bytes_per_beat, taps=(), streams=(),
-                 options=(), optimize=verilated.FAST, say=lambda text: None):
+                 branches=(), options=(), optimize=verilated.FAST, say=lambda text: None):
         if frame_bytes % lanes:
             raise ValueError(f"lanes must divide the frame's {frame_bytes} bytes, not be {lanes}")
         if not 1 <= bytes_per_beat <= 8:
@@ -140,7 +142,7 @@ class Simulator:
         self.verilog = verilog.read_text() if isinstance(verilog, Path) else verilog
         self.top, self.options, self.optimize = top, tuple(options), optimize
         self.say, self.tapped = say, tuple(taps)
-        self.streams = ("s_axis", *streams, "m_axis")
+        self.streams, self.branches = ("s_axis", *streams, "m_axis"), frozenset(branches)
         self.lanes, self.frame_bytes = lanes, frame_bytes
         self.result_beats, self.bytes_per_beat = result_beats, bytes_per_beat
 
@@ -150,7 +152,7 @@ class Simulator:
         return cls(verilog, lanes=plan.input_lanes * plan.element_bytes,
                    frame_bytes=plan.frame_elements * plan.element_bytes, result_beats=plan.result_beats,
                    bytes_per_beat=plan.bytes_per_beat, taps=taps,
-                   streams=[name for element in plan.elements for name in element.streams], **more)
+                   streams=[name for element in plan.elements for name in element.streams], branches=plan.branches, **more)
 
     def program(self, trace=False):
         """The compiled program, a Path. Raises :exc:`~bnnhw.tools.ToolMissing` or :exc:`~bnnhw.tools.ToolError`."""
@@ -259,6 +261,8 @@ class Simulator:
         streams = {name: states[name] for name in self.streams if name in states}
         done = streams["m_axis"][2] // self.result_beats
         text = [f"hang: nothing has moved for {patience:,} cycles since cycle {cycle:,}; {done} of {total} results were given"]
+        text += [f"the buffer {name!r} is full, and what would empty it waits for another branch: it must be deeper"
+                 for name, state in streams.items() if name in self.branches and state[:2] == (1, 0)]
         text += [f"{name}: valid {valid}, ready {ready}, {words:,} words so far"
                  for name, (valid, ready, words) in streams.items()]
         return HangError("\n  ".join(text), streams)
