@@ -1,11 +1,16 @@
 """The networks that ship: their bars, their provenance, and the ladder L0 to L2 on them."""
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from bnnhw import accelerator, datasets, folding, models, reference, simulate, verify
 from bnnhw.lower import lower
 
-BARS = {"mnist-tfc": 9_450, "mnist-sfc": 9_730}     # right of 10,000, at least
+DENSE = {"mnist-tfc": 9_450, "mnist-sfc": 9_730}     # right of 10,000, at least
+CONVOLUTIONAL = {"mnist-cnn-small": 9_700, "mnist-cnn": 9_850, "fashion-residual": 8_600}
+BARS = DENSE | CONVOLUTIONAL
 
 
 def plan_of(name, scores=True):
@@ -17,15 +22,33 @@ def test_all_are_here():
     assert models.names() == sorted(BARS)
 
 
-@pytest.mark.parametrize("name", BARS)
+@pytest.mark.parametrize("name", [*DENSE, *(pytest.param(name, marks=pytest.mark.slow) for name in CONVOLUTIONAL)])
 def test_accuracy_is_what_the_file_says(name):
     found = models.load(name)
     try:
-        test = datasets.load("mnist", "test")
+        test = datasets.load(found.provenance["dataset"], "test")
     except datasets.DatasetError as error:
-        pytest.skip(f"MNIST cannot be had here: {error}")
+        pytest.skip(f"its data set cannot be had here: {error}")
     right, total = reference.accuracy(found.network, test.images, test.labels)
     assert total == 10_000 and right == found.provenance["test_right"] >= BARS[name]
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_accuracy_on_the_shipped_images(name):
+    """At least the bar, less what a sample of their size may miss it by: three standard deviations."""
+    found = models.load(name)
+    images, labels = models.test_images(found.provenance["dataset"])
+    right, total = reference.accuracy(found.network, images.reshape(len(images), *found.network.types["image"].shape), labels)
+    bar = BARS[name] / 10_000
+    assert right / total >= bar - 3 * (bar * (1 - bar) / total)**0.5
+
+
+@pytest.mark.parametrize("name", BARS)
+def test_recipe_is_the_shipped_one(name):
+    found = tomllib.loads((Path(__file__).parent.parent / "train" / "recipes" / f"{name}.toml").read_text())
+    provenance = models.load(name).provenance
+    assert provenance["recipe"] == {"kind": "mlp"} | found and provenance["dataset"] == found["dataset"]
+    assert provenance["checked"] == {"images": 10_000, "differing_decisions": 0, "differing_hidden_values": 0}
 
 
 @pytest.mark.parametrize("name", BARS)
@@ -71,7 +94,7 @@ def test_timing_does_not_depend_on_weights():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BARS)
+@pytest.mark.parametrize("name", DENSE)
 def test_all_ten_thousand_images(name):
     plan = plan_of(name)
     facts = verify.in_verilog(plan, accelerator.verilog(plan), 10_000)
