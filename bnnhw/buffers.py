@@ -7,11 +7,13 @@ wait in the buffer of the other. Two depths matter, for all buffers:
 - ``rate``: enough for frames to follow each other as quickly as the busiest stage allows; of branches the least such depth.
 
 Timing does not depend on data or on stalls outside, so neither does a deadlock: a depth that is live in one run is live in all.
-Depths of branches are found by running the plan's timing, branch by branch, those before at their depths, those behind
-unlimited: no single one can be smaller.
+Depths of branches are found by running the plan's timing, branch by branch, those before at their depths, those behind as
+good as unlimited: no single one can be smaller.
 """
 
 import dataclasses
+
+import numpy as np
 
 from . import schedule
 from .plan import PlanError
@@ -25,30 +27,40 @@ UNLIMITED_FRAMES = 4        # frames that an unlimited buffer holds: more than e
 FRAMES_LIVE = 4             # frames that must come through: a buffer that overflows does so with the first that is held up
 
 
-def _interval(plan):
+def _interval(plan, frames):
     """Cycles per frame, or None where it gets stuck."""
     try:
-        return plan.timed.interval
+        return schedule.interval(plan.framed, plan.beats, plan.result_beats, frames)
     except schedule.Stuck:
         return None
 
 
 def _comes_through(plan):
     try:
-        schedule.run(plan.framed, plan.beats, plan.result_beats, FRAMES_LIVE, plan.patience)
+        schedule.run(plan.framed, plan.beats, plan.result_beats, FRAMES_LIVE)
     except schedule.Stuck:
         return False
     return True
 
 
+def _peaks(plan, frames):
+    """The most words that each branch's buffer holds in a run: with so many it makes no difference how many more it could."""
+    forks = [element for element in plan.elements if len(element.streams) > 1]
+    watch = {name for element in forks for name in (*element.sources, *element.streams)}
+    times = schedule.run(plan.framed, plan.beats, plan.result_beats, frames, watch).streams
+    peaks = {}
+    for element in forks:
+        came = np.array(times[element.sources[0]])
+        for stream in element.streams:
+            peaks[stream] = int((np.arange(1, len(came) + 1) - np.searchsorted(times[stream], came)).max())
+    return peaks
+
+
 def _least(works, most):
-    """The least depth up to ``most`` for which ``works``, which holds from some depth on."""
+    """The least depth up to ``most``, which works, for which ``works``."""
     if works(0):
         return 0
-    low, high = 0, 1            # low fails
-    while high < most and not works(high):
-        low, high = high, 2 * high
-    high = min(high, most)
+    low, high = 0, most         # low fails
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if works(middle) else (middle, high)
@@ -85,17 +97,21 @@ def with_buffers(plan, kind="rate"):
         raise PlanError(f"buffers must be one of {list(KINDS)}, not {kind!r}")
     unlimited = {stream: UNLIMITED_FRAMES * words for stream, words in plan.branches.items()}
     found = dataclasses.replace(_with_depths(plan, kind), fifos=unlimited)
-    best = _interval(found) if kind == "rate" else None
-    for growth in GROWTHS:
-        if kind == "live" or best == _busiest(plan):
-            break
-        larger = dataclasses.replace(_with_depths(plan, kind, growth), fifos=unlimited)
-        if (interval := _interval(larger)) < best:
-            found, best = larger, interval
-    fifos = dict(unlimited)
-    for stream, most in unlimited.items():
+    if kind == "rate":
+        for growth in GROWTHS:
+            if found.timed.interval == _busiest(plan):
+                break
+            larger = dataclasses.replace(_with_depths(plan, kind, growth), fifos=unlimited)
+            if larger.timed.interval < found.timed.interval:
+                found = larger
+    if not unlimited:
+        return found
+    frames = (found.timed.frames if kind == "rate" else FRAMES_LIVE) + 2 * schedule.FRAMES_TO_SETTLE
+    fifos = _peaks(found, frames)
+    best = _interval(found, frames) if kind == "rate" else None
+    for stream, most in list(fifos.items()):
         def works(depth, stream=stream):
             tried = dataclasses.replace(found, fifos=fifos | {stream: depth})
-            return _comes_through(tried) if kind == "live" else _interval(tried) == best
+            return _comes_through(tried) if kind == "live" else _interval(tried, frames) == best
         fifos[stream] = _least(works, most)
-    return found if not fifos else dataclasses.replace(found, fifos=fifos)
+    return dataclasses.replace(found, fifos=fifos)

@@ -192,17 +192,12 @@ class Plan:
     @functools.cached_property
     def timed(self):
         """As :attr:`schedule`, but raises :exc:`~bnnhw.schedule.Stuck`."""
-        return schedule.schedule(self.framed, self.beats, self.result_beats, self.patience)
+        return schedule.schedule(self.framed, self.beats, self.result_beats)
 
     @property
     def beats(self):
         """Beats of a frame at the input."""
         return self.frame_elements // self.input_lanes
-
-    @property
-    def patience(self):
-        """Cycles without any transfer after which it is stuck for good."""
-        return 100 + 2 * sum(stage.cycles(self.options[stage.name]) for stage in self.stages)
 
     @property
     def framed(self):

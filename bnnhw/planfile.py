@@ -26,7 +26,7 @@ def dumps(plan):
     file["clock_hz"] = plan.clock_hz
     file["result"] = plan.stages[-1].kind
     file["buffers"] = plan.buffers
-    file["buffers"].comment("of branches: the least that cost no cycle (rate) or that work (live); [fifos] overrides it")
+    file["buffers"].comment("the least that cost no cycle (rate) or that work (live), wherever no depth is given")
     layers = tomlkit.table(is_super_table=True)
     for stage in plan.stages:
         options = plan.options[stage.name]
@@ -35,6 +35,11 @@ def dumps(plan):
         table.comment(f"{stage.cycles(options)} cycles per image")
         layers[stage.name] = table
     file["layers"] = layers
+    if plan.fifos:
+        depths = tomlkit.table()
+        depths.update(plan.fifos)
+        depths.comment("words in the buffers of branches; without this table they are computed")
+        file[FIFOS] = depths
     return tomlkit.dumps(file)
 
 
@@ -96,8 +101,11 @@ def loads(text, network, lower, *, where="plan"):
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "table"
             raise FoldingError(f"layer {stage.name!r}: {key}: {first['msg'].lower()}") from None
-    plan = with_buffers(Plan(network, stages, options, table["clock_hz"]), table["buffers"])
-    return dataclasses.replace(plan, fifos=plan.fifos | _depths(table.get(FIFOS, {}), plan, where))
+    plan = Plan(network, stages, options, table["clock_hz"], buffers=table["buffers"])
+    depths = _depths(table.get(FIFOS, {}), plan, where)
+    if set(depths) != set(plan.branches) or any(getattr(own, "depth", 0) is None for own in options.values()):
+        plan = with_buffers(plan, table["buffers"])
+    return dataclasses.replace(plan, fifos=plan.fifos | depths)
 
 
 def _depths(table, plan, where):
@@ -105,8 +113,8 @@ def _depths(table, plan, where):
     if not isinstance(table, dict):
         raise PlanError(f"{where}: {FIFOS} must be a table [{FIFOS}]")
     for stream, depth in table.items():
-        if stream not in plan.fifos:
-            raise PlanError(f"{where}: there is no branch {stream!r}; there are {list(plan.fifos)}")
+        if stream not in plan.branches:
+            raise PlanError(f"{where}: there is no branch {stream!r}; there are {list(plan.branches)}")
         if not isinstance(depth, int) or depth < 0:
             raise PlanError(f"{where}: the depth of {stream!r} must be an integer from 0 up, not {depth!r}")
     return table

@@ -3,7 +3,7 @@
 import itertools
 from dataclasses import dataclass
 
-__all__ = ["Stuck", "Run", "run", "Schedule", "schedule"]
+__all__ = ["FRAMES_TO_SETTLE", "Stuck", "Run", "run", "Schedule", "interval", "schedule"]
 
 FRAMES_TO_SETTLE = 3        # frames beyond those on their way, after which the interval has settled
 
@@ -34,7 +34,7 @@ class _End:
         self.valid = self.ready = True
 
 
-def run(elements, words_in, words_out, frames, limit, watch=()):
+def run(elements, words_in, words_out, frames, watch=()):
     """Let ``frames`` frames through a graph, with a source that always offers and a sink that always takes.
 
     Parameters
@@ -44,8 +44,6 @@ def run(elements, words_in, words_out, frames, limit, watch=()):
     words_in, words_out : int
         Words of a frame at the two ends.
     frames : int
-    limit : int
-        Cycles without any transfer after which the graph counts as stuck.
     watch : collection of str
         Streams whose transfers are wanted.
 
@@ -75,17 +73,20 @@ def run(elements, words_in, words_out, frames, limit, watch=()):
     for element, model in zip(elements, models, strict=True):
         pushes, pops = ([place[name] for name in side] for side in (element.sources, element.streams))
         if len(pushes) == len(pops) == 1:
-            single.append((model.step, pushes[0], pops[0]))
+            single.append((model, model.step, pushes[0], pops[0]))
         else:
             several.append((model.step, pushes, pops))
     watched = {name: [] for name in watch}
     looks = [(place[name], cycles) for name, cycles in watched.items()]
     accepted, given, out = [], [], place[last]
-    quiet = 0
     for cycle in itertools.count():
         moves = [left.valid and right.ready for left, right in pairs]
-        for step, push, pop in single:
-            step(moves[push], moves[pop])
+        resting = True
+        for model, step, push, pop in single:
+            pushed, popped = moves[push], moves[pop]
+            if pushed or popped or not model.idle:
+                step(pushed, popped)
+                resting = False
         for step, pushes, pops in several:
             step(*(moves[side[0]] if len(side) == 1 else [moves[k] for k in side] for side in (pushes, pops)))
         for index, cycles in looks:
@@ -98,10 +99,9 @@ def run(elements, words_in, words_out, frames, limit, watch=()):
             given.append(cycle)
             if len(given) == frames * words_out:
                 return Run(accepted, given, watched)
-        quiet = 0 if True in moves else quiet + 1
-        if quiet > limit:
+        if resting and cycle and True not in moves and all(model.idle for model in models):
             streams = {name: (left.valid, right.ready) for name, (left, right) in zip(names, pairs, strict=True) if name}
-            raise Stuck(f"nothing has moved for {quiet} cycles; {len(given)} words were given", streams)
+            raise Stuck(f"nothing moves after cycle {cycle}; {len(given)} words were given", streams)
 
 
 @dataclass(frozen=True)
@@ -111,19 +111,40 @@ class Schedule:
     Attributes
     ----------
     interval : int
-        Cycles between the results of consecutive frames once it has settled, with a source that always offers.
+        Cycles between the results of consecutive frames once it has settled, with a source that always offers; where they do
+        not settle to one number, their average over some frames, rounded up.
     latency : int
         Of a frame in an empty accelerator: cycles from the transfer of its first beat to that of its last result beat, both
         included.
     frames : int
         The most frames on their way until the interval has settled, enough for the rate.
+    steady : bool
+        Whether the intervals settle to one number.
     """
     interval: int
     latency: int
     frames: int
+    steady: bool
 
 
-def schedule(elements, beats, result_beats, limit):
+def _ends(elements, beats, result_beats, frames):
+    """Cycles in which frames begin and end."""
+    found = run(elements, beats, result_beats, frames)
+    return found.accepted[::beats], found.given[result_beats - 1::result_beats]
+
+
+def _interval(ends):
+    """(the interval that the last frames settle to, whether it is one number)."""
+    steps = [after - before for before, after in zip(ends[-FRAMES_TO_SETTLE - 1:], ends[-FRAMES_TO_SETTLE:], strict=False)]
+    return -(-sum(steps) // len(steps)), len(set(steps)) == 1
+
+
+def interval(elements, beats, result_beats, frames):
+    """The interval alone, after so many frames: at least those of a :class:`Schedule` and some for it to settle."""
+    return _interval(_ends(elements, beats, result_beats, frames)[1])[0]
+
+
+def schedule(elements, beats, result_beats):
     """The :class:`Schedule` of a graph with a register slice at either end, as the AXI4-Stream wrapper has it.
 
     Parameters
@@ -131,23 +152,19 @@ def schedule(elements, beats, result_beats, limit):
     elements : list of :class:`bnnhw.plan.Element`
     beats, result_beats : int
         Words of a frame at the two ends.
-    limit : int
-        As of :func:`run`.
 
     Raises
     ------
     Stuck
     """
-    def cycles(frames):
-        found = run(elements, beats, result_beats, frames, limit)
-        return found.accepted[::beats], found.given[result_beats - 1::result_beats]
-    starts, ends = cycles(1)
+    starts, ends = _ends(elements, beats, result_beats, 1)
     latency = ends[0] - starts[0] + 1
     # Until the last frame is accepted the accelerator is as full as it gets.
     frames = FRAMES_TO_SETTLE + 2
     while True:
-        starts, ends = cycles(frames)
+        starts, ends = _ends(elements, beats, result_beats, frames)
         flying = max(sum(s <= end for s in starts) - k for k, end in enumerate(ends))
         if flying + FRAMES_TO_SETTLE < frames:
-            return Schedule(ends[-1] - ends[-2], latency, flying)
+            found, steady = _interval(ends)
+            return Schedule(found, latency, flying, steady)
         frames *= 2

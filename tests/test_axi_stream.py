@@ -106,7 +106,7 @@ def test_timing_models():
 
     elements = [Element(name, (source,), (name,), None, model, 1, 1)
                 for source, name, model in ((None, "a", timing.Slice), ("a", "b", Tally), ("b", "c", timing.Slice))]
-    assert times == schedule.run(elements, 4, 3, 5, 100).given
+    assert times == schedule.run(elements, 4, 3, 5).given
 
 
 @pytest.mark.parametrize("beats_before", [0, 1, 3, 4, 5, 9])

@@ -105,8 +105,11 @@ def test_file_keeps_the_depths():
     plan = plan_of("live")
     again = planfile.loads(planfile.dumps(plan), plan.network, lower)
     assert (again.fifos, again.buffers, again.options) == (plan.fifos, "live", plan.options)
-    text = planfile.dumps(plan) + f"\n[fifos]\n{DEEP} = 77\n"
+    text = planfile.dumps(plan).replace(f"{DEEP} = {plan.fifos[DEEP]}", f"{DEEP} = 77")
     assert planfile.loads(text, plan.network, lower).fifos[DEEP] == 77
+    head = text[:text.index("[fifos]")]
+    assert planfile.loads(head, plan.network, lower).fifos == plan.fifos
+    assert planfile.loads(head + f"[fifos]\n{DEEP} = 77\n", plan.network, lower).fifos == plan.fifos | {DEEP: 77}
     with pytest.raises(PlanError, match=f"^plan: the depth of {DEEP!r} must be an integer from 0 up, not -1$"):
         planfile.loads(text.replace("77", "-1"), plan.network, lower)
 

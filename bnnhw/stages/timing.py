@@ -4,6 +4,9 @@ The timing of every stage is independent of the data, so that a model needs only
 ``valid`` (it offers a word) and ``ready`` (it can take one), both known from its state alone since no combinational path
 crosses a stage; then :meth:`step` is told which of the two transfers took place. What a model promises the gateware must
 keep to the cycle: simulation compares the two. :mod:`bnnhw.schedule` runs a whole graph of them.
+
+After each step ``idle`` says whether another one without any transfer would change nothing, so that it may be left out. It may be
+False although nothing would change, but not for ever.
 """
 
 __all__ = ["Slice", "Pipeline", "Up", "Down", "Fifo", "Elastic", "Folded", "Closing", "Gathering"]
@@ -11,6 +14,8 @@ __all__ = ["Slice", "Pipeline", "Up", "Down", "Fifo", "Elastic", "Folded", "Clos
 
 class Slice:
     """Register slice: holds two words."""
+    idle = True
+
     def __init__(self):
         self.held, self.valid, self.ready = 0, False, True
 
@@ -24,7 +29,7 @@ class Pipeline:
     """``registers`` stages that move together while the register slice at the end has room."""
     def __init__(self, registers):
         self.stages = [False] * registers
-        self.slice = Slice()
+        self.slice, self.idle = Slice(), True
 
     valid = property(lambda self: self.slice.valid)
     ready = property(lambda self: self.slice.ready)
@@ -32,16 +37,18 @@ class Pipeline:
     def step(self, push, pop):
         if not self.slice.ready:
             self.slice.step(False, pop)
+            self.idle = not self.slice.ready
             return
         self.stages.append(push)
         self.slice.step(self.stages.pop(0), pop)
+        self.idle = not self.slice.ready or True not in self.stages
 
 
 class Elastic:
     """One register in front of a slice, which takes a word while it is empty."""
     def __init__(self):
         self.done = False
-        self.slice = Slice()
+        self.slice, self.idle = Slice(), True
 
     valid = property(lambda self: self.slice.valid)
     ready = property(lambda self: not self.done or self.slice.ready)
@@ -51,10 +58,13 @@ class Elastic:
         self.slice.step(moved, pop)
         if enable:
             self.done = push
+        self.idle = not self.done or not self.slice.ready
 
 
 class Up:
     """Joins ``ratio`` words into one."""
+    idle = True
+
     def __init__(self, ratio):
         self.ratio, self.count, self.valid = ratio, 0, False
 
@@ -75,7 +85,7 @@ class Down:
     """Splits a word into ``ratio``."""
     def __init__(self, ratio):
         self.ratio, self.left = ratio, 0
-        self.slice = Slice()
+        self.slice, self.idle = Slice(), True
 
     valid = property(lambda self: self.slice.valid)
 
@@ -89,12 +99,13 @@ class Down:
         self.left -= moved
         if push:
             self.left = self.ratio
+        self.idle = self.left == 0 or not self.slice.ready
 
 
 class Fifo:
     """Ring of ``depth`` words, with the memory's read register behind it."""
     def __init__(self, depth):
-        self.free, self.fresh, self.valid = depth, 0, False
+        self.free, self.fresh, self.valid, self.idle = depth, 0, False, True
 
     @property
     def ready(self):
@@ -105,6 +116,7 @@ class Fifo:
         self.valid = move or (self.valid and not pop)
         self.free += move - push
         self.fresh += push - move
+        self.idle = self.valid or self.fresh == 0
 
 
 class Folded:
@@ -113,7 +125,7 @@ class Folded:
         self.words, self.folds = words, folds
         self.free, self.fresh, self.index, self.turn, self.offered = depth, 0, 0, 0, False
         self.position, self.stages = 0, [None, None, None]       # None: bubble, else whether it is a fold's last word
-        self.slice = Slice()
+        self.slice, self.idle = Slice(), True
 
     valid = property(lambda self: self.slice.valid)
 
@@ -136,6 +148,9 @@ class Folded:
                 self.position = (self.position + 1) % self.words
         if self.folds > 1:
             self._replay(push, enable)
+        # Held up at its end, or with nothing inside that could move.
+        self.idle = not self.enable or (not self.offered and self.turn == 0 and self.fresh == 0
+                                        and self.stages == [None, None, None])
 
     def _replay(self, push, enable):
         move = (self.turn > 0 or self.fresh > 0) and (not self.offered or enable)
@@ -152,6 +167,8 @@ class Folded:
 
 class Gathering:
     """Takes ``count`` words and gives one with the last of them, through a slice."""
+    idle = True
+
     def __init__(self, count):
         self.count, self.index = count, 0
         self.slice = Slice()
@@ -171,7 +188,7 @@ class Closing:
     """Passes ``count`` words through a slice and adds one of its own."""
     def __init__(self, count):
         self.count, self.index, self.closing = count, 0, False
-        self.slice = Slice()
+        self.slice, self.idle = Slice(), True
 
     valid = property(lambda self: self.slice.valid)
 
@@ -187,3 +204,4 @@ class Closing:
             self.closing = self.index == 0
         elif added:
             self.closing = False
+        self.idle = not self.closing or not self.slice.ready

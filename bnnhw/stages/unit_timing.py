@@ -9,7 +9,7 @@ class Chain:
     """Two models of which the second takes what the first gives, as in a stage of window buffer and unit."""
     def __init__(self, first, second):
         self.first, self.second = first, second
-        self.slice = second.slice
+        self.slice, self.idle = second.slice, False
 
     valid = property(lambda self: self.slice.valid)
     ready = property(lambda self: self.first.ready)
@@ -18,6 +18,7 @@ class Chain:
         moved = self.first.valid and self.second.ready
         self.second.step(moved, pop)
         self.first.step(push, moved)
+        self.idle = self.first.idle and self.second.idle and not (self.first.valid and self.second.ready)
 
 
 class Fork:
@@ -25,7 +26,7 @@ class Fork:
     def __init__(self, depths):
         self.branches = [Fifo(depth) if depth else Slice() for depth in depths]
         self.pending = [False] * len(depths)
-        self.ready = True
+        self.ready = self.idle = True
 
     def step(self, push, pops):
         for k, (branch, pop) in enumerate(zip(self.branches, pops, strict=True)):
@@ -35,6 +36,8 @@ class Fork:
                 self.pending[k] = False
         if push:
             self.pending = [True] * len(self.pending)
+        self.idle = not any(waits and branch.ready or not branch.idle
+                            for waits, branch in zip(self.pending, self.branches, strict=True))
         self.ready = all(not waits or branch.ready for waits, branch in zip(self.pending, self.branches, strict=True))
 
 
@@ -42,7 +45,7 @@ class Add:
     """Two ``inputs``, which have ``ready``, and a result once both have a word."""
     def __init__(self):
         self.inputs = [Slice(), Slice()]
-        self.slice = Slice()
+        self.slice, self.idle = Slice(), True
 
     valid = property(lambda self: self.slice.valid)
 
@@ -52,3 +55,4 @@ class Add:
         self.slice.step(moved, pop)
         first.step(pushes[0], moved)
         second.step(pushes[1], moved)
+        self.idle = not (first.valid and second.valid and self.slice.ready)

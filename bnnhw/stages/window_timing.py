@@ -67,7 +67,7 @@ class Window:
         self.needs, self.frees, self.words = found.needs, found.frees, found.words
         self.room, self.freed, self.next = depth, 0, 0
         self.written = 0            # since the image whose windows are being read began
-        self.valid, self.ready = False, True
+        self.valid, self.ready, self.idle = False, True, False
 
     def step(self, push, pop):
         following, room = self.next, self.room + self.freed - push
@@ -85,6 +85,7 @@ class Window:
         self.written += push
         self.room = room
         self.ready = room > 0
+        self.idle = self.freed == 0 and (self.valid or self.written <= self.needs[self.next])
 
 
 def interval(**parameters):
