@@ -24,23 +24,15 @@ __all__ = ["KINDS", "with_buffers"]
 KINDS = ("rate", "live")
 GROWTHS = (2, 4)            # by which stages' buffers are tried larger
 UNLIMITED_FRAMES = 4        # frames that an unlimited buffer holds: more than ever are on their way between fork and sum
-FRAMES_LIVE = 4             # frames that must come through: a buffer that overflows does so with the first that is held up
+MORE_FRAMES = 6             # beyond those on their way, in which buffers are looked at
 
 
-def _interval(plan, frames):
-    """Cycles per frame, or None where it gets stuck."""
+def _period(plan):
+    """Cycles per frame, a fraction, or None where it gets stuck."""
     try:
-        return schedule.interval(plan.framed, plan.beats, plan.result_beats, frames)
+        return schedule.period(plan.framed, plan.beats, plan.result_beats)
     except schedule.Stuck:
         return None
-
-
-def _comes_through(plan):
-    try:
-        schedule.run(plan.framed, plan.beats, plan.result_beats, FRAMES_LIVE)
-    except schedule.Stuck:
-        return False
-    return True
 
 
 def _peaks(plan, frames):
@@ -106,12 +98,11 @@ def with_buffers(plan, kind="rate"):
                 found = larger
     if not unlimited:
         return found
-    frames = (found.timed.frames if kind == "rate" else FRAMES_LIVE) + 2 * schedule.FRAMES_TO_SETTLE
-    fifos = _peaks(found, frames)
-    best = _interval(found, frames) if kind == "rate" else None
+    best = _period(found)
+    fifos = _peaks(found, found.timed.frames + MORE_FRAMES)
     for stream, most in list(fifos.items()):
         def works(depth, stream=stream):
-            tried = dataclasses.replace(found, fifos=fifos | {stream: depth})
-            return _comes_through(tried) if kind == "live" else _interval(tried, frames) == best
+            period = _period(dataclasses.replace(found, fifos=fifos | {stream: depth}))
+            return period is not None and (kind == "live" or period == best)
         fifos[stream] = _least(works, most)
     return dataclasses.replace(found, fifos=fifos)

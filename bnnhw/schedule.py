@@ -2,9 +2,12 @@
 
 import itertools
 from dataclasses import dataclass
+from fractions import Fraction
 
-__all__ = ["FRAMES_TO_SETTLE", "Stuck", "Run", "run", "Schedule", "interval", "schedule"]
+__all__ = ["Stuck", "Run", "run", "Schedule", "period", "schedule"]
 
+CONSTANT = ("needs", "frees")   # what models have that never changes and is long
+MOST_FRAMES = 64            # in which states are compared
 FRAMES_TO_SETTLE = 3        # frames beyond those on their way, after which the interval has settled
 
 
@@ -34,7 +37,7 @@ class _End:
         self.valid = self.ready = True
 
 
-def run(elements, words_in, words_out, frames, watch=()):
+def run(elements, words_in, words_out, frames, watch=(), at_end=None):
     """Let ``frames`` frames through a graph, with a source that always offers and a sink that always takes.
 
     Parameters
@@ -46,6 +49,8 @@ def run(elements, words_in, words_out, frames, watch=()):
     frames : int
     watch : collection of str
         Streams whose transfers are wanted.
+    at_end : callable (list of models, cycle, words accepted), optional
+        Called at the end of each frame; the run ends where it gives True.
 
     Returns
     -------
@@ -81,12 +86,13 @@ def run(elements, words_in, words_out, frames, watch=()):
     accepted, given, out = [], [], place[last]
     for cycle in itertools.count():
         moves = [left.valid and right.ready for left, right in pairs]
-        resting = True
+        if cycle and True not in moves and all(model.idle for model in models):
+            streams = {name: (left.valid, right.ready) for name, (left, right) in zip(names, pairs, strict=True) if name}
+            raise Stuck(f"nothing moves in cycle {cycle}; {len(given)} words were given", streams)
         for model, step, push, pop in single:
             pushed, popped = moves[push], moves[pop]
             if pushed or popped or not model.idle:
                 step(pushed, popped)
-                resting = False
         for step, pushes, pops in several:
             step(*(moves[side[0]] if len(side) == 1 else [moves[k] for k in side] for side in (pushes, pops)))
         for index, cycles in looks:
@@ -97,11 +103,9 @@ def run(elements, words_in, words_out, frames, watch=()):
         source.valid = len(accepted) < frames * words_in
         if moves[out]:
             given.append(cycle)
-            if len(given) == frames * words_out:
+            if len(given) == frames * words_out or (at_end and len(given) % words_out == 0
+                                                    and at_end(models, cycle, len(accepted))):
                 return Run(accepted, given, watched)
-        if resting and cycle and True not in moves and all(model.idle for model in models):
-            streams = {name: (left.valid, right.ready) for name, (left, right) in zip(names, pairs, strict=True) if name}
-            raise Stuck(f"nothing moves after cycle {cycle}; {len(given)} words were given", streams)
 
 
 @dataclass(frozen=True)
@@ -139,9 +143,37 @@ def _interval(ends):
     return -(-sum(steps) // len(steps)), len(set(steps)) == 1
 
 
-def interval(elements, beats, result_beats, frames):
-    """The interval alone, after so many frames: at least those of a :class:`Schedule` and some for it to settle."""
-    return _interval(_ends(elements, beats, result_beats, frames)[1])[0]
+def _state(model):
+    """All that a model's future depends on."""
+    found = []
+    for key, value in vars(model).items():
+        if key not in CONSTANT:
+            parts = value if isinstance(value, list) else [value]
+            found += [_state(part) if hasattr(part, "step") else part for part in parts]
+    return tuple(found)
+
+
+def period(elements, beats, result_beats):
+    """The interval between frames, as a fraction: exact, since it is taken between two frames that end in the same state.
+
+    (After :data:`MOST_FRAMES` it is that of the last half, state or not.)
+
+    Raises
+    ------
+    Stuck
+    """
+    seen, ends, again = {}, [], []
+
+    def at_end(models, cycle, accepted):
+        state = accepted % beats, *map(_state, models)
+        if state in seen:
+            again.append(seen[state])
+        seen[state] = len(ends)
+        ends.append(cycle)
+        return bool(again)
+    run(elements, beats, result_beats, MOST_FRAMES, at_end=at_end)
+    first = again[0] if again else len(ends) // 2
+    return Fraction(ends[-1] - ends[first], len(ends) - 1 - first)
 
 
 def schedule(elements, beats, result_beats):

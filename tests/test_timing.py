@@ -167,6 +167,6 @@ def test_stuck_chain():
             super().__init__()
             self.ready = False
     elements = [Element("a", (None,), ("a",), None, timing.Slice, 1, 1), Element("b", ("a",), ("b",), None, Never, 1, 1)]
-    with pytest.raises(schedule.Stuck, match="nothing moves after cycle 2; 0 words were given") as stuck:
+    with pytest.raises(schedule.Stuck, match="nothing moves in cycle 2; 0 words were given") as stuck:
         schedule.run(elements, 1, 1, 1)
     assert stuck.value.streams == {"a": (True, False), "b": (False, True)}

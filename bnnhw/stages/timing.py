@@ -148,9 +148,10 @@ class Folded:
                 self.position = (self.position + 1) % self.words
         if self.folds > 1:
             self._replay(push, enable)
-        # Held up at its end, or with nothing inside that could move.
-        self.idle = not self.enable or (not self.offered and self.turn == 0 and self.fresh == 0
-                                        and self.stages == [None, None, None])
+        # Both the registers and the ring are held up, or have nothing that could move.
+        enable = self.enable
+        self.idle = ((not enable or self.stages == [None, None, None] and not self.offered)
+                     and (self.turn == 0 and self.fresh == 0 or self.offered and not enable))
 
     def _replay(self, push, enable):
         move = (self.turn > 0 or self.fresh > 0) and (not self.offered or enable)
