@@ -15,9 +15,12 @@ from pathlib import Path
 
 from table import publish, versions
 
-from bnnhw import boards, models
-
-CASES = (("mnist-tfc", []), ("mnist-tfc", ["--fps", "130000"]), ("mnist-sfc", ["--fps", "5000"]))
+CASES = (
+    ("mnist-tfc", "icebreaker", []), ("mnist-tfc", "icebreaker", ["--fps", "130000"]),
+    ("mnist-sfc", "icebreaker", ["--fps", "5000"]),
+    ("mnist-cnn-small", "icebreaker", []), ("fashion-residual", "icebreaker", ["--fps", "1100"]),
+    ("mnist-sfc", "ulx3s-25f", []), ("mnist-cnn", "ulx3s-25f", []), ("mnist-cnn", "ulx3s-85f", ["--fps", "20000"]),
+)
 
 
 def row(model, board, extra):
@@ -47,8 +50,8 @@ def row(model, board, extra):
 
 
 def main():
-    rows = [row(model, board, extra) for board in boards.names() for model, extra in CASES if model in models.names()]
-    publish("boards", rows, versions("yosys", "nextpnr-ice40", "verilator"))
+    rows = [row(model, board, extra) for model, board, extra in CASES]
+    publish("boards", rows, versions("yosys", "nextpnr-ice40", "nextpnr-ecp5", "verilator"))
 
 
 if __name__ == "__main__":
