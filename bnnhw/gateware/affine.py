@@ -66,7 +66,7 @@ class AffineUnit(wiring.Component):
             layout = data.StructLayout({f"v{k}": shapes[k] for k in changing})
             words = [layout.const({f"v{k}": values[k][turn] for k in changing}) for turn in range(len(own[0]))]
             m.submodules.table = source = RomSource([Const.cast(word).value for word in words], layout.size,
-                                                    style_for(layout.size * len(words)))
+                                                    style_for(layout.size * len(words), len(words)))
             table = Signal(layout)
             m.d.comb += [Value.cast(table).eq(source.o.payload), source.o.ready.eq(taken), fetched.eq(source.o.valid)]
             for k in changing:

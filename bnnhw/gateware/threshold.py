@@ -76,7 +76,7 @@ class ThresholdUnit(wiring.Component):
             m.d.comb += [table.eq(words[0]), fetched.eq(1)]
         else:
             numbers = [Const.cast(word).value for word in words]
-            m.submodules.table = source = RomSource(numbers, layout.size, style_for(layout.size * len(numbers)))
+            m.submodules.table = source = RomSource(numbers, layout.size, style_for(layout.size * len(numbers), len(numbers)))
             m.d.comb += [Value.cast(table).eq(source.o.payload), source.o.ready.eq(taken), fetched.eq(source.o.valid)]
 
         reached = Signal(data.ArrayLayout(count, self.lanes), reset_less=True)

@@ -11,12 +11,13 @@ __all__ = ["STYLES", "RomSource", "style_for", "weight_words"]
 STYLES = {"bram": {"rom_style": "block"}, "lut": {"rom_style": "logic"}}
 
 
+LUT_WORDS = 64      # a bit of so many words takes five tables of four inputs; a block RAM has sixteen bits at a time
 LUT_BITS = 1024     # memories up to this size are tables: a block RAM would be mostly empty
 
 
-def style_for(bits):
-    """The kind of memory for a table of so many bits."""
-    return "bram" if bits > LUT_BITS else "lut"
+def style_for(bits, words=None):
+    """The kind of memory for so many bits, or for so many in a table of ``words`` words: few words are logic, however wide."""
+    return "bram" if bits > LUT_BITS and (words is None or words > LUT_WORDS) else "lut"
 
 
 def weight_words(weights, pe, simd):
