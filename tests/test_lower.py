@@ -31,7 +31,8 @@ def match_count(weights, codes, bits):
 
 
 @settings(max_examples=100, deadline=None)
-@given(n_in=st.integers(1, 9), seed=st.integers(0, 9999), values=st.sampled_from([(-1, 1, 2), (0, 255, 1), (-3, 6, 3), (5, 5, 1)]))
+@given(n_in=st.integers(1, 9), seed=st.integers(0, 9999),
+       values=st.sampled_from([(-1, 1, 2), (0, 255, 1), (-3, 6, 3), (5, 5, 1)]))
 def test_sums_are_match_counts(n_in, seed, values):
     rng = np.random.default_rng(seed)
     type = TensorType((n_in,), *values)
@@ -50,7 +51,8 @@ def test_sums_are_match_counts(n_in, seed, values):
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 9999), fill=st.sampled_from([-1, 0, 1, 7]), values=st.sampled_from([(-1, 1, 2), (0, 3, 1), (-3, 3, 2)]))
+@given(seed=st.integers(0, 9999), fill=st.sampled_from([-1, 0, 1, 7]),
+       values=st.sampled_from([(-1, 1, 2), (0, 3, 1), (-3, 3, 2)]))
 def test_padding_that_has_no_code(seed, fill, values):
     """Where padding has no code its lanes count the lowest value, and each border's base makes up for it."""
     rng = np.random.default_rng(seed)

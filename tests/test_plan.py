@@ -102,7 +102,8 @@ def edited(path, value):
     (("layers", "fc9"), {}, PlanError, "plan: there is no layer 'fc9'; there are "
      "['binarize', 'fc1', 'fc2', 'fc3', 'fc4', 'class']"),
     (("layers", "fc1"), None, PlanError, "plan: table [layers.fc1] is missing"),
-    (("clock",), 3, PlanError, "plan: unknown key 'clock'; known are ['buffers', 'clock_hz', 'fifos', 'format', 'layers', 'network', 'result']"),
+    (("clock",), 3, PlanError, "plan: unknown key 'clock'; known are ['buffers', 'clock_hz', 'fifos', 'format', 'layers', "
+     "'network', 'result']"),
     (("clock_hz",), None, PlanError, "plan: key 'clock_hz' is missing"),
     (("clock_hz",), 0, PlanError, "plan: clock_hz must be a positive integer, not 0"),
     (("buffers",), "big", PlanError, "plan: buffers must be one of ['rate', 'live'], not 'big'"),
