@@ -30,8 +30,8 @@ def results():
     """The Markdown between the markers."""
     text = []
     rows, command = _rows("training")
-    text += ["**Networks**, all weights and hidden activations one bit, official 10,000 test images; trained model and golden "
-             f"model agree in every decision and hidden sign (`{command}`):\n\n",
+    text += ["**Networks**, all weights one bit, official 10,000 test images; trained model and golden model agree in every "
+             f"decision and every hidden value (`{command}`):\n\n",
              _table(["recipe", "weights", "test accuracy", "epochs", "processor time"],
                     [[r["recipe"], f"{r['weights_bits']:,}", f"{r['test_accuracy_percent']:.2f} %", r["epochs"],
                       f"{r['processor_s'] / 60:.0f} min"] for r in rows])]
@@ -45,6 +45,12 @@ def results():
                       r["link_images_per_s"], f"{r['latency_us']} us"] for r in rows if r["fits"] == "yes"])]
     refused = [r for r in rows if r["fits"] != "yes"]
     text += [f"\n`{r['network']}` does not fit the {r['board']}, and the build says so: `{r['fits']}`\n" for r in refused]
+    (cnv,), command = _rows("cnv")
+    text += [f"\n**FINN's CNV**, {cnv['weights']:,} weights, at the folding FINN publishes (`{command}`): "
+             f"{cnv['cycles_per_image_planned']:,} cycles per image planned, {cnv['cycles_per_image_simulated']:,} simulated, FINN's "
+             f"figure is {cnv['cycles_per_image_finn']:,}; {cnv['images_simulated']} images through the Verilog, "
+             f"{cnv['mismatches']} mismatches; Verilog in {cnv['build_s']:.0f} s and {cnv['build_peak_memory_mb']} MB; the golden model takes "
+             f"{cnv['golden_model_1000_images_s']:.0f} s for 1,000 images.\n"]
     rows, command = _rows("speed")
     text += [f"\n**Speed of the tools** on two cores (`{command}`):\n\n",
              _table(["what", "seconds", "images/s", "peak memory"],
