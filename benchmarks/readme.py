@@ -49,8 +49,8 @@ def results():
     text += [f"\n**FINN's CNV**, {cnv['weights']:,} weights, at the folding FINN publishes (`{command}`): "
              f"{cnv['cycles_per_image_planned']:,} cycles per image planned, {cnv['cycles_per_image_simulated']:,} simulated, "
              f"FINN's figure is {cnv['cycles_per_image_finn']:,}; {cnv['images_simulated']} images through the Verilog, "
-             f"{cnv['mismatches']} mismatches; Verilog in {cnv['build_s']:.0f} s and {cnv['build_peak_memory_mb']} MB; the golden "
-             f"model takes {cnv['golden_model_1000_images_s']:.0f} s for 1,000 images.\n"]
+             f"{cnv['mismatches']} mismatches; Verilog in {cnv['build_s']:.0f} s and {cnv['build_peak_memory_mb']} MB; the "
+             f"golden model takes {cnv['golden_model_1000_images_s']:.0f} s for 1,000 images.\n"]
     rows, command = _rows("speed")
     text += [f"\n**Speed of the tools** on two cores (`{command}`):\n\n",
              _table(["what", "seconds", "images/s", "peak memory"],
