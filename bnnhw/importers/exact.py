@@ -92,14 +92,6 @@ class Builder:
 
     # Layers
 
-    def scaled(self, name, value, factors, terms=None):
-        """The edge multiplied by integers (C,), plus integers; the value stays the same."""
-        terms = [0] * value.channels if terms is None else terms
-        edge, type = self.make(Affine, name, value.edge, np.array([int(f) for f in factors]), np.array([int(t) for t in terms]))
-        scale = np.array([s / f for s, f in zip(value.scale, factors, strict=True)], object)
-        offset = np.array([o - t * s for o, t, s in zip(value.offset, terms, scale, strict=True)], object)
-        return Value.of(edge, type, scale, offset, value.axes, value.order)
-
     def _weighed(self, name, value, weights):
         """Signs (C_out, ..., C_in), magnitude (C_out,) with the value's scales taken up, and the value that they weigh."""
         value = materialized(self, f"{name}_clip", value)
@@ -114,13 +106,20 @@ class Builder:
             found, magnitude = signs(weights)
             return found, magnitude * value.scale[0], value
 
-    def common(self, name, value):
-        """The value with one scale in all channels, by integer factors of the edge."""
-        unit = common_divisor(value.scale)
-        if not all(value.scale) or max(map(abs, value.scale / unit)) > MOST_FACTOR:
-            raise Inexpressible("the channels of its input have scales without a common unit",
-                                f"scales that are multiples, up to {MOST_FACTOR}, of one number")
-        return self.scaled(name, value, value.scale / unit)
+    def common(self, name, value, also=()):
+        """The value as one number times integers, by an integer factor and term for each channel of the edge.
+
+        Numbers in ``also`` are multiples of that one number, too.
+        """
+        for offset in (value.offset, constant(Fraction(0), value.channels)):
+            unit = common_divisor([*value.scale, *offset, *also])
+            factors = value.scale / unit if unit else value.scale
+            if unit and max(map(abs, factors)) <= MOST_FACTOR and (all(factors) or offset is value.offset):
+                integers = (np.array([int(v / unit) for v in part]) for part in (value.scale, offset))
+                edge, type = self.make(Affine, value.label or f"{name}_unit", value.edge, *integers)
+                return Value.of(edge, type, constant(unit, value.channels), value.offset - offset, value.axes, value.order)
+        raise Inexpressible("the channels of its input have scales without a common unit",
+                            f"scales that are multiples, up to {MOST_FACTOR}, of one number")
 
     def dense(self, name, value, weights):
         """Matrix product with weights (C_out, C_in), C_in in the foreign order; exact floats or fractions."""
@@ -152,18 +151,23 @@ class Builder:
         value = materialized(self, f"{name}_clip", value)
         if not any(padding):
             return value, -1
+        place = self._place(value, pad)
+        if place is None or place.denominator > 1:
+            value = self.common(name, value, [pad])
+            place = self._place(value, pad)
+        if place is None or place.denominator > 1:
+            raise Inexpressible(f"its padding with {float(pad):g} is no integer of its input, or another one in each channel",
+                                "no padding, or padding with a value that the quantizer before it has")
+        return value, int(place)
+
+    @staticmethod
+    def _place(value, pad):
+        """The integer, or fraction, that stands for the real number ``pad`` in every channel; None where there is none."""
         channels = list(zip(value.scale, value.offset, strict=True))
         places = {(pad - offset) / scale for scale, offset in channels if scale}
         if len(places) > 1 or any(not scale and offset != pad for scale, offset in channels):
-            raise Inexpressible(f"its padding with {float(pad):g} stands for different integers in different channels",
-                                "no padding, or padding behind a quantizer")
-        place = places.pop() if places else Fraction(0)
-        if place.denominator > MOST_FACTOR:
-            raise Inexpressible(f"its padding with {float(pad):g} lies between two integers of its input",
-                                "no padding, or padding with a value that the quantizer has")
-        if place.denominator > 1:
-            value = self.scaled(f"{name}_unit", value, [place.denominator] * value.channels)
-        return value, int(place * place.denominator)
+            return None
+        return places.pop() if places else Fraction(0)
 
     @staticmethod
     def _is_map(value):

@@ -5,6 +5,7 @@ Each function takes the :class:`~bnnhw.importers.exact.Builder`, the name that t
 channel in the foreign order. What has no exact form raises :class:`~bnnhw.importers.rational.Inexpressible`.
 """
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from ..ir import Threshold
 from .levels import differing, levels_of
 from .rational import REACHES, Inexpressible, fractions
-from .value import Value, constant
+from .value import UNBOUNDED, Value, constant
 
 __all__ = ["bipolar", "sign", "quantized", "counted", "materialized"]
 
@@ -138,7 +139,7 @@ def materialized(build, name, value):
     spaced and the same in all channels.
     """
     if not value.is_bounded.any():
-        return Value.of(value.edge, value.type, value.scale, value.offset, value.axes, value.order)
+        return replace(value, low=constant(-UNBOUNDED, value.channels), high=constant(UNBOUNDED, value.channels))
     accepted = "a Quant or sign behind it"
     if any(len(set(part)) != 1 for part in (value.scale, value.offset, value.low, value.high)):
         raise Inexpressible("a ReLU or clip whose channels have different scales goes on without a quantizer", accepted)

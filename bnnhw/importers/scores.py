@@ -49,6 +49,7 @@ def comparable(build, name, value):
     scale, offset = value.scale, value.offset
     if len(set(scale)) == len(set(offset)) == 1 and scale[0] > 0:
         return value.edge, value.type
+    name = value.label or name
     whole = all(v.denominator == 1 for v in (*scale, *offset))
     if whole and max(map(abs, (*scale, *offset))) * max(1, abs(value.type.lo), abs(value.type.hi)) * 2 < LIMIT:
         return build.make(Affine, name, value.edge, *(np.array([int(v) for v in part]) for part in (scale, offset)))

@@ -44,6 +44,8 @@ class Value:
         What each dimension of the foreign tensor is: "NCHW", "NHWC", "NHW" (one channel), "NC"; "N" for a class.
     order : None or int array (C,)
         Of vectors: element ``i`` of the foreign vector is element ``order[i]`` of the edge; None where they are the same.
+    label : str
+        What an operation is called that gives the scaled numbers, should there have to be one; may be empty.
     """
     edge: str
     type: TensorType
@@ -54,6 +56,7 @@ class Value:
     float32: object
     axes: str
     order: object = None
+    label: str = ""
 
     @classmethod
     def of(cls, edge, type, scale, offset, axes, order=None):

@@ -1,0 +1,1 @@
+"""Networks of ours as files of other tools."""
