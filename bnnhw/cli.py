@@ -14,7 +14,10 @@ __all__ = ["VERBS", "main", "main_of"]
 # verb -> (module with add_arguments(parser) and run(args), what it does)
 VERBS = {
     "train": ("bnnhw.train.command", "train a network by a recipe and export it as a .bnn file"),
+    "import": ("bnnhw.importing", "take in a network of another tool, exactly or not at all"),
+    "export": ("bnnhw.exporting", "write a network as QONNX, or as plain ONNX"),
     "info": ("bnnhw.info", "say what a .bnn file holds"),
+    "evaluate": ("bnnhw.evaluate", "count the images of a data set that a network gets right"),
     "build": ("bnnhw.build", "turn a network into Verilog, check it, and make a bitstream"),
     "simulate": ("bnnhw.simulate", "run images through a built accelerator's Verilog"),
     "run": ("bnnhw.run", "classify images on a board, or on a simulated one"),

@@ -246,8 +246,11 @@ def test_a_relu_between_layers():
     assert np.array_equal(evaluated(build, made, x), evaluated(build, relu, x) @ np.array([[1], [-1], [1]]))
     with pytest.raises(Inexpressible, match="values are not evenly spaced"):
         build.dense("fc", value.added(1).clipped(Fraction(0), math.inf), np.ones((1, 3)))
-    with pytest.raises(Inexpressible, match="channels have different scales"):
-        build.dense("fc", value.multiplied([1, 2, 3]).clipped(Fraction(0), math.inf), np.ones((1, 3)))
+    different = value.multiplied([1, -2, 0]).clipped(Fraction(-6), Fraction(6))
+    made = build.dense("fc", different, np.array([[2.0, -1, 1]]))
+    assert np.array_equal(evaluated(build, made, x), evaluated(build, different, x) @ np.array([[2], [-1], [1]]))
+    with pytest.raises(Inexpressible, match="leaves a single value"):
+        build.dense("fc", value.clipped(Fraction(50), Fraction(51)), np.ones((1, 3)))
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -251,7 +251,7 @@ class Builder:
                                     f"{float(ratio):.6g}", f"scales whose ratio is one of integers up to {MOST_FACTOR}")
             if np.any(factors != 1):
                 inside = all(t.denominator == 1 and abs(t) < 2**31 for t in terms)
-                edge, _ = self.make(Affine, f"{name}_unit", side.edge, np.array([int(f) for f in factors]),
+                edge, _ = self.make(Affine, side.label or f"{name}_unit", side.edge, np.array([int(f) for f in factors]),
                                     np.array([int(t) if inside else 0 for t in terms]))
                 terms = constant(Fraction(0), first.channels) if inside else terms
             else:

@@ -134,12 +134,13 @@ def _multi_threshold(walk, node, x, levels):
 
 
 def _quantize_linear(walk, node, x, scale, zero=None):
-    zero = np.zeros(1, np.uint8) if zero is None else zero
+    kind = np.dtype(np.uint8) if zero is None else walk.dtypes.get(node.inputs[2], zero.dtype)
+    zero = np.zeros(1) if zero is None else zero
     if scale.size != 1 or zero.size != 1:
         raise Inexpressible("its scale or zero point is not one number", "one scale for the tensor")
-    limits = np.iinfo(zero.dtype) if zero.dtype.kind in "iu" else None
+    limits = np.iinfo(kind) if kind.kind in "iu" else None
     if limits is None or limits.bits > 8:
-        raise Inexpressible(f"its integers are of type {zero.dtype}", "int8 or uint8")
+        raise Inexpressible(f"its integers are of type {kind}", "int8 or uint8")
     # Rounded first, then shifted: half to even of the quotient.
     shift, scale = int(zero.item()), scale.reshape(1)
     value = quantizers.quantized(walk.build, node.name, x, scale, 0, limits.min - shift, limits.max - shift)

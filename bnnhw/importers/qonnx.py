@@ -34,6 +34,8 @@ PIXELS = (0, 255, 1)
 DATATYPES = {"BIPOLAR": (-1, 1, 2), "BINARY": (0, 1, 1), "TERNARY": (-1, 1, 1)} | {
     f"UINT{bits}": (0, 2**bits - 1, 1) for bits in range(1, 17)} | {
     f"INT{bits}": (-2**(bits - 1), 2**(bits - 1) - 1, 1) for bits in range(2, 17)}
+ELEMENTWISE = ("Identity", "Cast", "Add", "Sub", "Mul", "Div", "Neg", "Quant", "IntQuant", "BipolarQuant", "Sign", "Clip",
+               "QuantizeLinear", "DequantizeLinear", "MultiThreshold")
 EITHER = ("Add", "Sub", "Mul", "Div", "MatMul", "Gemm", "Conv")     # they say themselves which input must be constant
 DAMAGE = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError)
 
@@ -45,6 +47,9 @@ class _Walk:
         self.scale, self.offset, self.limits = scale, offset, limits
         self.build, self.problems, self.facts = Builder(), [], {}
         self.tensors = {name: constants.widened(array) for name, array in graph.constants.items()}
+        self.dtypes = {name: array.dtype for name, array in graph.constants.items()} | {
+            node.outputs[0]: node.attributes["value"].dtype for node in graph.nodes
+            if node.operation == "Constant" and isinstance(node.attributes.get("value"), np.ndarray) and node.outputs}
 
     def expect(self, rank, shape):
         """What shape (channel-last, without the batch) the node's result has, should it be refused."""
@@ -88,6 +93,20 @@ class _Walk:
             return False
         return float(other.item()) in ((255.0,) if node.operation == "Div" else (float(np.float32(1 / 255)), 1 / 255))
 
+    def _turns(self, tensor):
+        """Whether a tensor goes, scaled or quantized at most, to a Transpose that brings its last dimension forward."""
+        seen, waiting = {tensor}, [tensor]
+        while waiting:
+            tensor = waiting.pop()
+            for node in self.graph.nodes:
+                if tensor in node.inputs[:1]:
+                    if node.operation == "Transpose" and tuple(node.attributes.get("perm", ())) == (0, 3, 1, 2):
+                        return True
+                    if node.operation in ELEMENTWISE and not seen.issuperset(node.outputs):
+                        seen.update(node.outputs)
+                        waiting += node.outputs
+        return False
+
     def inputs(self):
         if not self.graph.inputs:
             raise Inexpressible("the graph has no input")
@@ -103,9 +122,8 @@ class _Walk:
                 axes, size = "NC", shape[1:]
             elif len(shape) == 3:
                 axes, size = "NHW", (*shape[1:], 1)
-            else:       # an image with its colours last is one whose last size only can be colours
-                last = shape[3] in (1, 3) and shape[1] not in (1, 3) and not self.record
-                axes, size = ("NHWC", shape[1:]) if last else ("NCHW", (*shape[2:], shape[1]))
+            else:
+                axes, size = (("NHWC", shape[1:]) if self._turns(port.name) else ("NCHW", (*shape[2:], shape[1])))
             limits, scale, offset, assumed = self._range(port)
             if assumed:
                 self.facts["assumed"] = assumed

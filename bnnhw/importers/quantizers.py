@@ -135,19 +135,29 @@ def counted(build, name, value, levels, scale=1, offset=0):
 def materialized(build, name, value):
     """The same value without bounds.
 
-    Where a ReLU or clip cuts values off, it becomes a threshold that counts the values that are left; they must be evenly
-    spaced and the same in all channels.
+    Where a ReLU or clip cuts values off, it becomes a threshold that counts the values that are left; in each channel they must
+    be evenly spaced.
     """
     if not value.is_bounded.any():
         return replace(value, low=constant(-UNBOUNDED, value.channels), high=constant(UNBOUNDED, value.channels))
     accepted = "a Quant or sign behind it"
-    if any(len(set(part)) != 1 for part in (value.scale, value.offset, value.low, value.high)):
-        raise Inexpressible("a ReLU or clip whose channels have different scales goes on without a quantizer", accepted)
-    if value.type.levels > MOST_VALUES:
+    if value.type.levels * value.channels > MOST_VALUES:
         raise Inexpressible(f"a ReLU or clip of {value.type.levels} different values goes on without a quantizer", accepted)
-    scale, offset, low, high = value.scale[0], value.offset[0], value.low[0], value.high[0]
-    left = sorted({min(max(scale * t + offset, low), high) for t in range(value.type.lo, value.type.hi + 1, value.type.step)})
-    steps = {b - a for a, b in zip(left, left[1:], strict=False)}
-    if len(steps) != 1:
-        raise Inexpressible("a ReLU or clip whose values are not evenly spaced goes on without a quantizer", accepted)
-    return counted(build, name, value, np.array([left[1:]], object), steps.pop(), left[0])
+    attained = range(value.type.lo, value.type.hi + 1, value.type.step)
+    left, steps = [], constant(Fraction(0), value.channels)
+    for channel, (scale, offset, low, high) in enumerate(zip(value.scale, value.offset, value.low, value.high, strict=True)):
+        left.append(sorted({min(max(scale * t + offset, low), high) for t in attained}))
+        spaces = {b - a for a, b in zip(left[-1], left[-1][1:], strict=False)} or {Fraction(0)}
+        if len(spaces) > 1:
+            raise Inexpressible("a ReLU or clip whose values are not evenly spaced goes on without a quantizer", accepted)
+        steps[channel] = spaces.pop()
+    count = max(map(len, left)) - 1
+    never = max(row[-1] for row in left) + 1
+    boundaries = np.array([[*row[1:], *[never] * (count + 1 - len(row))] for row in left], object).reshape(len(left), count)
+    if not count:
+        raise Inexpressible("a ReLU or clip leaves a single value", accepted)
+    floats = boundaries.astype(np.float64).astype(np.float32)
+    levels, falling = _found(build, name, value, boundaries, [False] * count,
+                             lambda v: sum((v >= column).astype(int) for column in floats.T))
+    edge, type = build.make(Threshold, name, value.edge, levels, falling, 0, 1)
+    return Value.of(edge, type, steps, np.array([row[0] for row in left], object), value.axes, value.order)

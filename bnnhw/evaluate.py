@@ -1,0 +1,105 @@
+"""Counts how many images of a data set a network gets right, by the golden model: ``bnnhw evaluate``."""
+
+import json
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from . import datasets, models, reference
+from .errors import UsageError, UserError
+
+__all__ = ["EvaluationError", "add_arguments", "evaluate", "run"]
+
+BATCH = 500     # images between two steps of the progress bar
+
+
+class EvaluationError(UserError, ValueError):
+    """A network and a data set that do not fit together."""
+
+
+def inputs_for(network, split):
+    """A data set's images as the network's input: as they are, or the pixels of one channel as a vector.
+
+    Raises
+    ------
+    EvaluationError
+        Other shapes, an input that is not pixels, or a network that does not classify.
+    """
+    type, images = network.types[network.inputs[0]], split.images
+    shape = images.shape[1:]
+    if (type.lo, type.hi, type.step) != (0, 255, 1):
+        raise EvaluationError(f"the network's input is {type.lo} to {type.hi} by {type.step}, not the pixels 0 to 255 by 1")
+    if type.shape != shape and not (shape[2] == 1 and type.shape in ((images[0].size,), shape[:2])):
+        raise EvaluationError(f"the network's input has shape {type.shape}, the data set's images {shape}")
+    if network.types[network.outputs[0]].shape != ():
+        raise EvaluationError(f"the network's output {network.outputs[0]!r} is no class")
+    return images.reshape(len(images), *type.shape)
+
+
+def evaluate(network, split, images=None, progress=lambda done: None):
+    """How many images the golden model gets right.
+
+    Parameters
+    ----------
+    network : Network
+    split : Split
+        Of :func:`bnnhw.datasets.load`.
+    images : int, optional
+        The first so many; all by default.
+    progress : callable (int)
+        Told how many are done.
+
+    Returns
+    -------
+    right, total : int
+
+    Raises
+    ------
+    EvaluationError
+        Network and images do not fit, or there are fewer images.
+    """
+    x = inputs_for(network, split)
+    count = len(x) if images is None else images
+    if count > len(x):
+        raise EvaluationError(f"there are {len(x)} images, not {count}")
+    right = 0
+    for start in range(0, count, BATCH):
+        part = slice(start, min(start + BATCH, count))
+        right += int(np.count_nonzero(reference.run(network, x[part])[network.outputs[0]] == split.labels[part]))
+        progress(part.stop)
+    return right, count
+
+
+def add_arguments(parser):
+    parser.add_argument("model", nargs="?", default=models.DEFAULT, metavar="MODEL",
+                        help="a .bnn file or the name of a shipped network (default: %(default)s)")
+    parser.add_argument("--dataset", choices=datasets.DATASETS, help="(default: the one that the network was trained on)")
+    parser.add_argument("--split", default="test", choices=("test", "train"), help="(default: %(default)s)")
+    parser.add_argument("--images", type=int, metavar="N", help="the first N images (default: all)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args):
+    if args.images is not None and args.images < 1:
+        raise UsageError(f"--images must be at least 1, not {args.images}")
+    found = models.load(args.model)
+    dataset = args.dataset or found.provenance.get("dataset")
+    if dataset not in datasets.DATASETS:
+        raise EvaluationError("the network does not say what it was trained on: --dataset must be one of "
+                              f"{', '.join(datasets.DATASETS)}")
+    split = datasets.load(dataset, args.split)
+    columns = TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
+        task = bar.add_task("", total=args.images or len(split.images))
+        right, total = evaluate(found.network, split, args.images, lambda done: bar.update(task, completed=done))
+    if args.json:
+        print(json.dumps({"model": str(args.model), "network": found.network.digest, "dataset": dataset, "split": args.split,
+                          "right": right, "total": total}))
+    else:
+        print(f"{right}/{total} ({right / total:.2%}) of {dataset}'s {args.split} images right")
+
+
+if __name__ == "__main__":
+    from .cli import main_of
+    main_of("evaluate")
