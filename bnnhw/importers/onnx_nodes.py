@@ -15,6 +15,7 @@ from .constants import integer_limits
 from .folding import axes_of, reshaped, shape_of
 from .onnx_windows import average_pool, conv, global_average_pool, global_max_pool, max_pool, pad
 from .rational import Inexpressible, fractions
+from .shapes import per_channel, viewed
 from .value import UNBOUNDED, Value
 
 __all__ = ["HANDLERS", "ACCEPTED"]
@@ -23,27 +24,6 @@ ACCEPTED = ("Quant, BipolarQuant, MultiThreshold, Sign, MatMul, Gemm, Conv, Batc
             "MaxPool, AveragePool, GlobalAveragePool, Flatten, Reshape, Transpose, ArgMax, TopK")
 
 FLOATS, INTEGERS = (TensorProto.FLOAT, TensorProto.DOUBLE), (TensorProto.INT32, TensorProto.INT64)
-
-
-def per_channel(value, constant, what):
-    """A constant that is broadcast against ``value``: one number, or one for each channel."""
-    try:
-        fits = np.broadcast_shapes(constant.shape, value.shape) == value.shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise Inexpressible(f"{what} of shape {constant.shape} for a tensor of shape {value.shape}",
-                            "one number, or one for each channel")
-    if constant.size == 1:
-        return constant.reshape(1)
-    full = constant.reshape((1,) * (len(value.shape) - constant.ndim) + constant.shape)
-    for axis, letter in enumerate(value.axes):
-        if letter != "C" and full.shape[axis] > 1:
-            first = full.take([0], axis)
-            if not np.all(full == first):
-                raise Inexpressible(f"{what} differs from place to place along {letter}", "one for each channel")
-            full = first
-    return full.reshape(-1)
 
 
 def _is_value(x):
@@ -182,48 +162,29 @@ def _gemm(walk, node, a, b, c=None):
     return [out if c is None else out.added(fractions("its bias", per_channel(out, c, "its bias")) * Fraction(float(beta)))]
 
 
-def _viewed(walk, node, x, shape):
-    """``x`` with another shape, its elements in the same order."""
-    if shape == x.shape:
-        return x
-    if x.axes == "N":
-        if math.prod(shape) == 1:
-            return x
-    elif len(shape) == 2 and shape[0] == 1:
-        return walk.build.flatten(node.name, x)
-    elif len(x.type.shape) == 3:
-        sizes = dict(zip("NHWC", (1, *x.type.shape), strict=True))
-        order = [axis for axis in x.axes if sizes[axis] > 1]
-        for axes in ("NCHW", "NHWC", "NHW"):
-            if tuple(sizes[axis] for axis in axes) == shape and [axis for axis in axes if sizes[axis] > 1] == order and (
-                    "C" in axes or x.channels == 1):
-                return Value(x.edge, x.type, x.scale, x.offset, x.low, x.high, x.float32, axes)
-    raise Inexpressible(f"it reshapes {x.shape} ({x.axes}) to {shape}", "a vector (1, all elements), or dimensions of size 1")
-
-
 def _reshape(walk, node, x, shape):
-    return [_viewed(walk, node, x, reshaped(node, x.shape, shape))]
+    return [viewed(walk.build, node.name, x, reshaped(node, x.shape, shape))]
 
 
 def _flatten(walk, node, x):
     axis = node.attributes.get("axis", 1)
     if axis not in (1, 1 - len(x.shape)):
         raise Inexpressible(f"its axis is {axis}", "axis 1")
-    return [_viewed(walk, node, x, (1, math.prod(x.shape)))]
+    return [viewed(walk.build, node.name, x, (1, math.prod(x.shape)))]
 
 
 def _squeeze(walk, node, x, axes=None):
     axes = axes_of(node, (x, axes), 1, len(x.shape), tuple(k for k, size in enumerate(x.shape) if size == 1 and k))
     if any(x.shape[axis] != 1 for axis in axes):
         raise Inexpressible(f"it takes the dimensions {axes} of size 1 out of {x.shape}")
-    return [_viewed(walk, node, x, tuple(size for k, size in enumerate(x.shape) if k not in axes))]
+    return [viewed(walk.build, node.name, x, tuple(size for k, size in enumerate(x.shape) if k not in axes))]
 
 
 def _unsqueeze(walk, node, x, axes=None):
     rank = len(x.shape) + len(node.attributes.get("axes", axes if axes is not None else ()))
     axes = axes_of(node, (x, axes), 1, rank, ())
     sizes = iter(x.shape)
-    return [_viewed(walk, node, x, tuple(1 if k in axes else next(sizes) for k in range(rank)))]
+    return [viewed(walk.build, node.name, x, tuple(1 if k in axes else next(sizes) for k in range(rank)))]
 
 
 def _transpose(walk, node, x):
