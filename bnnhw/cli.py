@@ -36,12 +36,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _execute(verb, argv, prog):
     name, summary = VERBS[verb]
-    try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name not in EXTRAS:
-            raise
-        raise UserError(f"{verb} needs {error.name}: pip install 'bnnhw[{EXTRAS[error.name]}]'") from None
+    module = importlib.import_module(name)
     parser = _Parser(prog=prog, description=summary[0].upper() + summary[1:] + ".")
     module.add_arguments(parser)
     args = parser.parse_args(argv)
@@ -57,6 +52,10 @@ def _guarded(verb, argv, prog):
     warnings.filterwarnings("ignore", message=".* created but never used")
     try:
         return _execute(verb, argv, prog)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        print(f"error: {verb} needs {error.name}: pip install 'bnnhw[{EXTRAS[error.name]}]'", file=sys.stderr)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
     except BrokenPipeError:     # the reader of our output went away, as `head` does

@@ -14,7 +14,7 @@ from .rational import REACHES, Inexpressible, fractions, root
 
 __all__ = ["MOST_ELEMENTS", "widened", "arithmetic", "power", "bipolar", "integer_limits", "quantized", "sliced"]
 
-MOST_ELEMENTS = 2**26
+MOST_ELEMENTS = 2**25
 SPLIT = 2.0**27 + 1     # Dekker's, for 53 bits
 SAFE = (1e-100, 1e100)  # where splitting neither overflows nor loses bits
 DOUBT = 2.0**-40        # relative: nearer to a boundary than this a float64 quotient is looked at again
@@ -25,8 +25,8 @@ HALVES = ("ROUND", "HALF_EVEN", "HALF_UP", "HALF_DOWN")     # rounding modes who
 def widened(array):
     """The array with elements of int64, float64 or fractions; bool stays."""
     if array.dtype.kind == "f":
-        return array.astype(np.float64)
-    return array.astype(np.int64) if array.dtype.kind in "iu" else array
+        return array.astype(np.float64, copy=False)
+    return array.astype(np.int64, copy=False) if array.dtype.kind in "iu" else array
 
 
 def _sum_is_exact(a, b, total):

@@ -32,12 +32,13 @@ from ..ir import (
 from .quantizers import materialized
 from .rational import Inexpressible, common_divisor, fractions
 from .scores import comparable
-from .value import Value, constant
+from .value import Chain, Value, constant
 from .weights import signs
 
 __all__ = ["Builder"]
 
 MOST_ELEMENTS = 2**26       # of one tensor
+MOST_CHANNELS = 2**20       # of one tensor: each has its own scale
 MOST_FACTOR = 2**16         # by which a tensor may be multiplied to bring it to another's unit
 MOST_LISTED = 100           # ties by place; the number counts them all
 NO_PADDING = (0, 0, 0, 0)
@@ -72,8 +73,9 @@ class Builder:
             type = operation.infer(*(self.types[source] for source in operation.inputs))
         except NetworkError as error:
             raise Inexpressible(str(error)) from None
-        if type.size > MOST_ELEMENTS:
-            raise Inexpressible(f"its result has {type.size} elements", f"up to {MOST_ELEMENTS}")
+        if type.size > MOST_ELEMENTS or type.channels > MOST_CHANNELS:
+            raise Inexpressible(f"its result has {type.size} elements in {type.channels} channels",
+                                f"up to {MOST_ELEMENTS} in {MOST_CHANNELS}")
         self.operations[operation.name], self.types[operation.name] = operation, type
         return operation.name, type
 
@@ -85,8 +87,6 @@ class Builder:
 
     def input(self, name, type, axes, scale=1, offset=0):
         """What the user sends: integers of ``type``; the foreign network takes ``scale * integer + offset``."""
-        if type.size > MOST_ELEMENTS:
-            raise Inexpressible(f"the input has {type.size} elements", f"up to {MOST_ELEMENTS}")
         edge, type = self.make(Input, name, type)
         return Value.of(edge, type, Fraction(scale), Fraction(offset), axes)
 
@@ -227,7 +227,7 @@ class Builder:
         repeats = type.size // value.channels
         parts = {key: np.tile(getattr(value, key), repeats) for key in ("scale", "offset", "low", "high")}
         return Value(edge, type, **parts, axes="NC", order=None if np.array_equal(order, np.arange(type.size)) else order,
-                     float32=lambda t: value.float32(t.reshape(-1, value.channels)).reshape(t.shape))
+                     float32=Chain(lambda t: value.float32(t.reshape(-1, value.channels)).reshape(t.shape)))
 
     def add(self, name, first, second):
         """Element by element the sum of two tensors: the end of a residual branch."""

@@ -98,6 +98,8 @@ def _slice(node, x, starts=None, ends=None, axes=None, steps=None):
 
 def _concat(node, *arrays):
     axis = node.attributes.get("axis", 0)
+    if sum(array.size for array in arrays) > constants.MOST_ELEMENTS:
+        raise Inexpressible("its result is too large", f"up to {constants.MOST_ELEMENTS} elements")
     try:
         return np.concatenate(arrays, axis)
     except ValueError:

@@ -15,6 +15,7 @@ from .rational import Inexpressible, distinct
 __all__ = ["MOST_LEVELS", "levels_of", "differing"]
 
 MOST_LEVELS = 2**10     # of one threshold: more than 8 bits have
+MOST_BOUNDARIES = 2**20 # of all its channels
 
 
 def _reached(value, boundary, excluded, what):
@@ -47,8 +48,9 @@ def levels_of(value, boundaries, excluded):
         "Always" and "never" as in :class:`~bnnhw.ir.Threshold`'s normal form, others not more than one step outside.
     falling : bool array (C,)
     """
-    if boundaries.shape[1] > MOST_LEVELS:
-        raise Inexpressible(f"it has {boundaries.shape[1]} levels", f"up to {MOST_LEVELS}")
+    if boundaries.shape[1] > MOST_LEVELS or boundaries.size > MOST_BOUNDARIES:
+        raise Inexpressible(f"it has {boundaries.shape[1]} levels in {len(boundaries)} channels",
+                            f"up to {MOST_LEVELS}, and {MOST_BOUNDARIES} in all")
     type, falling = value.type, np.array([scale < 0 for scale in value.scale])
     levels = np.empty(boundaries.shape, np.int64)
     for channel, (scale, offset, low, high) in enumerate(zip(value.scale, value.offset, value.low, value.high, strict=True)):

@@ -12,13 +12,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from .onnx_wire import WireError, count
 from .problems import Problem, Refusal
 
 __all__ = ["Node", "Port", "Graph", "read"]
 
-MOST_BYTES = 2**29          # of the file
-MOST_NODES = 100_000
-MOST_ELEMENTS = 2**26       # of one tensor
+MOST_BYTES = 2**28          # of the file, and of the files beside it
+MOST_ENTRIES = 2**20        # of the model's messages
+MOST_NODES = 10_000
+MOST_PORTS = 64             # outputs of the graph
+MOST_ELEMENTS = 2**25       # of one tensor
 OPSETS = range(7, onnx.defs.onnx_opset_version() + 1)
 DTYPES = {TensorProto.FLOAT: np.float32, TensorProto.DOUBLE: np.float64, TensorProto.FLOAT16: np.float16,
           TensorProto.INT64: np.int64, TensorProto.INT32: np.int32, TensorProto.INT16: np.int16, TensorProto.INT8: np.int8,
@@ -70,7 +73,7 @@ class Graph:
 
 class _Reader:
     def __init__(self, path):
-        self.path = Path(path)
+        self.path, self.left = Path(path), MOST_BYTES
 
     def refuse(self, reason, accepted="", node="", operation=""):
         raise Refusal(self.path, [Problem(node, operation, reason, accepted)])
@@ -79,8 +82,13 @@ class _Reader:
         size = self.path.stat().st_size
         if size > MOST_BYTES:
             self.refuse(f"it has {size} bytes", f"up to {MOST_BYTES}")
+        data = self.path.read_bytes()
         try:
-            model = onnx.load_model_from_string(self.path.read_bytes())
+            count(data, MOST_ENTRIES)
+        except WireError as error:
+            self.refuse(f"it is not an ONNX file, or {error}")
+        try:
+            model = onnx.load_model_from_string(data)
         except Exception:   # protobuf's own errors have no common base
             self.refuse("it is not an ONNX file, or it is truncated or damaged")
         if not model.graph.node:
@@ -93,7 +101,7 @@ class _Reader:
             self.refuse(f"its operator set is {found[0] if found else 'not given'}", f"{OPSETS[0]} to {OPSETS[-1]}")
         return found[0]
 
-    def external(self, tensor, count):
+    def external(self, tensor, size):
         """The bytes of a tensor that lies in another file."""
         entries = {entry.key: entry.value for entry in tensor.external_data}
         folder, location = self.path.parent.resolve(), entries.get("location", "")
@@ -101,14 +109,17 @@ class _Reader:
         if not location or folder not in path.parents:
             self.refuse(f"tensor {tensor.name!r}: its data lie in {location!r}", "a file inside the model's folder")
         try:
-            offset, length = int(entries.get("offset", 0)), int(entries.get("length", count))
+            offset, length = int(entries.get("offset", 0)), int(entries.get("length", size))
         except ValueError:
             self.refuse(f"tensor {tensor.name!r}: offset and length of its data are not numbers")
-        if not path.is_file() or offset < 0 or length != count or path.stat().st_size < offset + count:
-            self.refuse(f"tensor {tensor.name!r}: {location!r} does not hold {count} bytes of it at {offset}")
+        if not path.is_file() or offset < 0 or length != size or path.stat().st_size < offset + size:
+            self.refuse(f"tensor {tensor.name!r}: {location!r} does not hold {size} bytes of it at {offset}")
+        self.left -= size
+        if self.left < 0:
+            self.refuse(f"its files hold more than {MOST_BYTES} bytes of tensors")
         with open(path, "rb") as file:
             file.seek(offset)
-            return file.read(count)
+            return file.read(size)
 
     def tensor(self, tensor, what):
         """A tensor as a plain array, of the size that its dimensions say."""
@@ -194,6 +205,8 @@ class _Reader:
         if model.functions:
             self.refuse(f"it defines functions of its own, such as {model.functions[0].name!r}",
                         "a graph of operators, as exporters give it when they inline functions")
+        if len(graph.output) > MOST_PORTS:
+            self.refuse(f"it has {len(graph.output)} outputs", f"up to {MOST_PORTS}")
         if graph.sparse_initializer:
             self.refuse("it has sparse tensors", "dense ones")
         constants = {tensor.name: self.tensor(tensor, f"tensor {tensor.name!r}") for tensor in graph.initializer}

@@ -99,7 +99,8 @@ def _pool(walk, node, x):
     _is_map(x)
     kernel = tuple(node.attributes.get("kernel_shape", ()))
     stride, padding = _windows(node, x, kernel)
-    sizes = [(size - k) // s + 1 for size, k, s in zip(x.type.shape, kernel, stride, strict=False)]
+    sizes = [(size + sum(sides) - k) // s + 1 for size, sides, k, s in zip(
+        x.type.shape, (padding[:2], padding[2:]), kernel, stride, strict=False)]
     walk.expect(3, (*sizes, x.channels))
     if any(padding):
         raise Inexpressible(f"it pads by {padding}", "pools without padding")

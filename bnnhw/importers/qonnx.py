@@ -36,8 +36,12 @@ DATATYPES = {"BIPOLAR": (-1, 1, 2), "BINARY": (0, 1, 1), "TERNARY": (-1, 1, 1)} 
     f"INT{bits}": (-2**(bits - 1), 2**(bits - 1) - 1, 1) for bits in range(2, 17)}
 ELEMENTWISE = ("Identity", "Cast", "Add", "Sub", "Mul", "Div", "Neg", "Quant", "IntQuant", "BipolarQuant", "Sign", "Clip",
                "QuantizeLinear", "DequantizeLinear", "MultiThreshold")
+RANKED = ("Identity", "Softmax", "LogSoftmax")
+MOST_WORK = 2**27       # elements of constants, and FRACTION_WORK for each channel of a tensor that depends on the input
+FRACTION_WORK = 256
 EITHER = ("Add", "Sub", "Mul", "Div", "MatMul", "Gemm", "Conv")     # they say themselves which input must be constant
-DAMAGE = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError)
+DAMAGE = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError,
+          RecursionError, MemoryError)
 
 
 class _Walk:
@@ -46,7 +50,11 @@ class _Walk:
         self.graph, self.record = graph, record
         self.scale, self.offset, self.limits = scale, offset, limits
         self.build, self.problems, self.facts = Builder(), [], {}
-        self.tensors = {name: constants.widened(array) for name, array in graph.constants.items()}
+        self.tensors, self.work = dict(graph.constants), 0
+        self.users = {}     # tensor -> nodes that take it
+        for node in graph.nodes:
+            for name in set(node.inputs):
+                self.users.setdefault(name, []).append(node)
         self.dtypes = {name: array.dtype for name, array in graph.constants.items()} | {
             node.outputs[0]: node.attributes["value"].dtype for node in graph.nodes
             if node.operation == "Constant" and isinstance(node.attributes.get("value"), np.ndarray) and node.outputs}
@@ -55,15 +63,30 @@ class _Walk:
         """What shape (channel-last, without the batch) the node's result has, should it be refused."""
         self.expected = tuple(shape) if len(shape) == rank and min(shape, default=0) > 0 else None
 
+    def _behind(self, tensor, through):
+        """The nodes behind a tensor, and behind those of them whose operation is in ``through``."""
+        seen, waiting = set(), [tensor]
+        while waiting:
+            for node in self.users.get(waiting.pop(), ()):
+                if id(node) not in seen:
+                    seen.add(id(node))
+                    waiting += node.outputs if node.operation in through else ()
+                    yield node
+
     def only_ranked(self, tensor):
         """Whether nothing but the order of a tensor's elements is used."""
-        users = [node for node in self.graph.nodes if tensor in node.inputs]
-        return all(node.operation in ("ArgMax", "TopK") or (node.operation in ("Identity", "Softmax", "LogSoftmax")
-                   and self.only_ranked(node.outputs[0])) for node in users)
+        return all(node.operation in (*RANKED, "ArgMax", "TopK") for node in self._behind(tensor, RANKED))
+
+    def _spend(self, elements):
+        """Count work, so that a small file cannot ask for hours of it."""
+        self.work += elements
+        if self.work > MOST_WORK:
+            raise Inexpressible("up to here the graph computes more than a network of its kind needs", "a smaller graph")
 
     def problem(self, node, operation, error):
         accepted = error.accepted if isinstance(error, Inexpressible) else ""
-        reason = error.reason if isinstance(error, Inexpressible) else f"its attributes or inputs do not fit it ({error})"
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = error.reason if isinstance(error, Inexpressible) else f"its attributes or inputs do not fit it ({said})"
         self.problems.append(Problem(node, operation, reason, accepted))
 
     # Inputs
@@ -95,17 +118,8 @@ class _Walk:
 
     def _turns(self, tensor):
         """Whether a tensor goes, scaled or quantized at most, to a Transpose that brings its last dimension forward."""
-        seen, waiting = {tensor}, [tensor]
-        while waiting:
-            tensor = waiting.pop()
-            for node in self.graph.nodes:
-                if tensor in node.inputs[:1]:
-                    if node.operation == "Transpose" and tuple(node.attributes.get("perm", ())) == (0, 3, 1, 2):
-                        return True
-                    if node.operation in ELEMENTWISE and not seen.issuperset(node.outputs):
-                        seen.update(node.outputs)
-                        waiting += node.outputs
-        return False
+        return any(node.operation == "Transpose" and tuple(node.attributes.get("perm", ())) == (0, 3, 1, 2)
+                   for node in self._behind(tensor, ELEMENTWISE))
 
     def inputs(self):
         if not self.graph.inputs:
@@ -137,7 +151,7 @@ class _Walk:
     # Nodes
 
     def _fold(self, node, inputs):
-        arrays = [constants.widened(array) if array is not None else None for array in inputs]
+        arrays = inputs
         if node.operation in ("Quant", "IntQuant"):
             x, scale, zero, bits = arrays
             signed = bool(node.attributes.get("signed", 1))
@@ -153,10 +167,19 @@ class _Walk:
             return array
         if node.operation not in FOLDERS:
             raise Inexpressible("this operation is not known for constants", ", ".join(FOLDERS))
-        return constants.widened(np.asarray(FOLDERS[node.operation](node, *arrays)))
+        out = constants.widened(np.asarray(FOLDERS[node.operation](node, *arrays)))
+        self._spend(out.size * (FRACTION_WORK if out.dtype == object else 1))
+        return out
+
+    @staticmethod
+    def _channels(x):
+        return (x.value if isinstance(x, Padded) else x).channels
 
     def _results(self, node):
         inputs = [self.tensors[name] if name else None for name in node.inputs]
+        for x in inputs:
+            self._spend(x.size if isinstance(x, np.ndarray) else 0 if x is None else FRACTION_WORK * self._channels(x))
+        inputs = [constants.widened(x) if isinstance(x, np.ndarray) else x for x in inputs]
         known = [x for x in inputs if x is not None]
         if all(isinstance(x, np.ndarray) for x in known):
             return [self._fold(node, inputs)]
@@ -180,7 +203,9 @@ class _Walk:
 
     def nodes(self):
         for node in self.graph.nodes:
-            self.expected, edges = None, tuple(self.build.operations)
+            if self.work > MOST_WORK:
+                break
+            self.expected, made = None, len(self.build.operations)
             missing = [name for name in node.inputs if name and self.tensors.get(name) is None]
             if missing and node.operation in HANDLERS:
                 results = [None] * len(node.outputs)    # behind what could not even be replaced
@@ -194,7 +219,7 @@ class _Walk:
                     results = [self._stand_in(node)]
             for name, result in zip(node.outputs, [*results, *[None] * len(node.outputs)], strict=False):
                 # Only scaled: should that need an operation, it is called as this node.
-                only_scaled = isinstance(result, Value) and result.edge in edges
+                only_scaled = isinstance(result, Value) and len(self.build.operations) == made
                 self.tensors[name] = replace(result, label=node.name) if only_scaled else result
 
     def outputs(self):

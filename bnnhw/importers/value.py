@@ -14,9 +14,10 @@ import numpy as np
 from ..tensors import TensorType
 from .rational import Inexpressible, fractions, root
 
-__all__ = ["Value", "constant", "UNBOUNDED"]
+__all__ = ["Chain", "Value", "constant", "UNBOUNDED"]
 
 UNBOUNDED = math.inf    # float, only as a bound; fractions compare with it
+MOST_BITS = 2**13       # of a fraction
 
 
 def constant(value, channels):
@@ -24,6 +25,22 @@ def constant(value, channels):
     out = np.empty(channels, object)
     out[:] = value
     return out
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What the foreign network computes in float32: a first function of the integers, and one after the other on its result."""
+    first: object
+    steps: tuple = ()
+
+    def __call__(self, t):
+        out = self.first(t)
+        for step in self.steps:
+            out = step(out)
+        return out
+
+    def then(self, step):
+        return Chain(self.first, (*self.steps, step))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +55,7 @@ class Value:
         Of the edge: (H, W, C) or (C,), () for a class.
     scale, offset, low, high : object arrays (C,)
         Fractions in the edge's order; ``low`` may be -inf, ``high`` inf.
-    float32 : callable
+    float32 : Chain
         (int array (K, C)) -> float32 array (K, C): the real values as the foreign network computes them.
     axes : str
         What each dimension of the foreign tensor is: "NCHW", "NHWC", "NHW" (one channel), "NC"; "N" for a class.
@@ -64,7 +81,7 @@ class Value:
         scale, offset = (constant(v, type.channels) if isinstance(v, Fraction) else v for v in (scale, offset))
         factor, term = (np.array([float(v) for v in part]) for part in (scale, offset))
         return cls(edge, type, scale, offset, constant(-UNBOUNDED, type.channels), constant(UNBOUNDED, type.channels),
-                   lambda t: (factor * t + term).astype(np.float32), axes, order)
+                   Chain(lambda t: (factor * t + term).astype(np.float32)), axes, order)
 
     @property
     def channels(self):
@@ -109,10 +126,11 @@ class Value:
             f, t = (np.array([float(v) for v in part], np.float32) for part in (factor, term))
             def float32(v):
                 return (v * f if np.any(f != 1) else v) + t
-        before = self.float32
-        return replace(self, scale=self.scale * factor, offset=self.offset * factor + term,
-                       low=np.where(swapped, ends[1], ends[0]), high=np.where(swapped, ends[0], ends[1]),
-                       float32=lambda t: float32(before(t)))
+        scale, offset = self.scale * factor, self.offset * factor + term
+        if max(max(v.numerator.bit_length(), v.denominator.bit_length()) for part in (scale, offset) for v in part) > MOST_BITS:
+            raise Inexpressible(f"its numbers have more than {MOST_BITS} bits")
+        return replace(self, scale=scale, offset=offset, low=np.where(swapped, ends[1], ends[0]),
+                       high=np.where(swapped, ends[0], ends[1]), float32=self.float32.then(float32))
 
     def multiplied(self, factor):
         """Times ``factor``, one number or one for each foreign channel."""
@@ -135,10 +153,9 @@ class Value:
         """No less than ``low`` and no more than ``high``: fractions, or infinite."""
         if low > high:
             raise Inexpressible(f"it clips to at least {float(low)} and at most {float(high)}")
-        before = self.float32
         return replace(self, low=np.array([min(max(v, low), high) for v in self.low], object),
                        high=np.array([min(max(v, low), high) for v in self.high], object),
-                       float32=lambda t: np.clip(before(t), np.float32(low), np.float32(high)))
+                       float32=self.float32.then(lambda v: np.clip(v, np.float32(low), np.float32(high))))
 
     def normalized(self, gamma, beta, mean, variance, epsilon):
         """Batch norm: ``gamma * (value - mean) / sqrt(variance + epsilon) + beta``, parameters for each foreign channel.
