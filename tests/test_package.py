@@ -39,6 +39,8 @@ def under(name, *packages):
     return any(name == package or name.startswith(package + ".") for package in packages)
 
 
+TORCH_IMPORTERS = [f"bnnhw.importers.{name}" for name in ("torch", "torch_nodes", "torch_signs", "brevitas")]
+
 # Who may not import what, and except whom.
 RULES = [
     ("gateware knows no network", lambda m: under(m, "bnnhw.gateware"),
@@ -47,7 +49,8 @@ RULES = [
      lambda i: under(i, "bnnhw.gateware", "amaranth")),
     ("the golden model shares no code with the gateware", lambda m: m == "bnnhw.reference",
      lambda i: under(i, "bnnhw.gateware", "amaranth", "bnnhw.lower", "bnnhw.stages")),
-    ("only train knows torch", lambda m: not under(m, "bnnhw.train"), lambda i: under(i, "torch")),
+    ("only train, and the importers of torch's modules, know torch", lambda m: not under(m, "bnnhw.train", *TORCH_IMPORTERS),
+     lambda i: under(i, "torch", "brevitas")),
     ("nothing but the command line imports train", lambda m: not under(m, "bnnhw.train"), lambda i: under(i, "bnnhw.train")),
 ]
 

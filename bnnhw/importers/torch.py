@@ -1,0 +1,274 @@
+"""PyTorch modules, traced with torch.fx.
+
+The user declares what their own sign functions are (modules, functions, or :class:`torch.autograd.Function` classes); each is
+found out by trying it. Everything else is followed through to torch's own operations. Whatever does not depend on the input,
+such as ``sign(weight) * weight.abs().mean()``, is computed by torch itself: its float32 result is what the model has.
+"""
+
+import contextlib
+import inspect
+import types
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from .. import reference
+from ..artifact import Artifact
+from ..ir import NetworkError, TensorType
+from .exact import Builder
+from .problems import Problem, Refusal
+from .rational import Inexpressible
+from .torch_nodes import ACCEPTED, FUNCTIONS, METHODS, MODULES, is_value
+from .torch_signs import sign_of
+from .value import Value
+
+__all__ = ["from_module"]
+
+PIXELS = (0, 255, 1)
+RANKED = ("argmax", "max", "softmax", "log_softmax")    # what needs only the order of scores
+AXES = {2: "NC", 3: "NHW", 4: "NCHW"}
+NEAR = 1e-5     # of an example's value to the integer that it stands for, in units of the scale
+
+
+class _Tracer(fx.Tracer):
+    """Follows all modules but torch's own and the declared ones."""
+    def __init__(self, signs):
+        functions = tuple(s for s in signs if isinstance(s, types.FunctionType))
+        super().__init__(autowrap_functions=functions)
+        self.sign_modules = tuple(s for s in signs if isinstance(s, type) and issubclass(s, nn.Module))
+
+    def is_leaf_module(self, module, name):
+        return isinstance(module, self.sign_modules) or type(module) in MODULES or super().is_leaf_module(module, name)
+
+
+@contextlib.contextmanager
+def _recorded(functions):
+    """Lets torch.fx see the ``apply`` of :class:`torch.autograd.Function` classes."""
+    own = {function: function.__dict__.get("apply") for function in functions}
+
+    def recording(function, apply):
+        def call(*args):
+            proxies = [arg for arg in args if isinstance(arg, fx.Proxy)]
+            return proxies[0].tracer.create_proxy("call_function", function, args, {}) if proxies else apply(*args)
+        return call
+    for function in functions:
+        function.apply = staticmethod(recording(function, function.apply))
+    try:
+        yield
+    finally:
+        for function, apply in own.items():
+            if apply is None:
+                del function.apply
+            else:
+                function.apply = apply
+
+
+@contextlib.contextmanager
+def _evaluating(model):
+    """The model in evaluation mode; each module as it was afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+class _Walk:
+    """One pass over a traced graph."""
+    def __init__(self, model, graph, signs):
+        self.model, self.graph, self.signs = model, graph, signs
+        self.build, self.found, self.node = Builder(), {}, None
+
+    def only_ranked(self):
+        """Whether nothing but the order of the current node's elements is used."""
+        called = [str(getattr(user.target, "__name__", user.target)) for user in self.node.users if user.op != "output"]
+        return all(name in RANKED for name in called)
+
+    def _is_sign(self, node, target):
+        if node.op == "call_module":
+            return isinstance(target, tuple(s for s in self.signs if isinstance(s, type)))
+        return node.op == "call_function" and any(target is s for s in self.signs)
+
+    @staticmethod
+    def _called(target):
+        return target.apply if isinstance(target, type) and issubclass(target, torch.autograd.Function) else target
+
+    def _apply(self, node, target, args, kwargs):
+        """The result of a node that depends on the input; what it adds to the network is named as the module it stands in."""
+        name = self._module(node) or node.name
+        if self._is_sign(node, target):
+            if len(args) < 1 or not isinstance(args[0], Value) or any(map(is_value, (*args[1:], *kwargs.values()))):
+                raise Inexpressible("it is declared a sign, but not only its first argument depends on the input")
+            called = self._called(target)
+            return sign_of(self.build, name, args[0], lambda x: called(x, *args[1:], **kwargs))
+        if node.op == "call_module":
+            kind = next((kind for kind in MODULES if type(target) is kind or type(target).forward is kind.forward
+                         and isinstance(target, kind)), None)
+            handler = kind and (lambda walk, name, x: MODULES[kind](walk, name, target, x))
+        else:
+            handler = (METHODS if node.op == "call_method" else FUNCTIONS).get(target)
+        if handler is None:
+            raise Inexpressible("this operation is not known", f"{ACCEPTED}; functions of your own that are signs, in signs=")
+        try:
+            inspect.signature(handler).bind(self, name, *args, **kwargs)
+        except TypeError as error:
+            raise Inexpressible(f"its arguments are not those of a known form: {error}") from None
+        return handler(self, name, *args, **kwargs)
+
+    def _result(self, node):
+        args, kwargs = (fx.node.map_arg(v, lambda n: self.found[n]) for v in (node.args, node.kwargs))
+        target = self.model.get_submodule(node.target) if node.op == "call_module" else node.target
+        if any(is_value(self.found[source]) for source in node.all_input_nodes):
+            return self._apply(node, target, args, kwargs)
+        with torch.no_grad():
+            if node.op == "call_method":
+                return getattr(args[0], target)(*args[1:], **kwargs)
+            return self._called(target)(*args, **kwargs)
+
+    @staticmethod
+    def _module(node):
+        """The innermost module below the model itself that a node stands in, as the model calls it, or ""."""
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        return str(node.target) if node.op == "call_module" else stack[-1][0] if stack else ""
+
+    def place(self, node):
+        """What a message calls a node: the module that it stands in, or its own name; and its operation."""
+        if node.op == "call_module":
+            return str(node.target), type(self.model.get_submodule(node.target)).__name__
+        return f"{self._module(node)}.{node.name}".strip("."), getattr(node.target, "__name__", str(node.target))
+
+    def run(self, value):
+        for node in self.graph.nodes:
+            self.node = node
+            try:
+                if node.op == "placeholder":
+                    self.found[node], value = (value, None) if value is not None else (node.args[0] if node.args else None, None)
+                elif node.op == "get_attr":
+                    self.found[node] = _attribute(self.model, node.target)
+                elif node.op == "output":
+                    return self._output(fx.node.map_arg(node.args[0], lambda n: self.found[n]))
+                else:
+                    self.found[node] = self._result(node)
+            except Inexpressible as error:
+                raise Refusal(type(self.model).__name__, [Problem(*self.place(node), error.reason, error.accepted)]) from None
+        raise AssertionError("a traced graph has an output")
+
+    def _output(self, result):
+        results = [v for v in (result if isinstance(result, (tuple, list)) else (result,)) if v is not None]
+        if len(results) != 1 or not isinstance(results[0], Value):
+            raise Inexpressible(f"it gives {len(results)} tensors, or what does not depend on its input", "one tensor of scores")
+        value = results[0]
+        if value.axes == "N":
+            return value
+        if value.axes != "NC" or value.channels < 2:
+            raise Inexpressible(f"it gives a tensor {value.shape}", "scores (N, classes) of two classes or more, or a class")
+        return self.build.argmax("class", value)
+
+
+def _attribute(model, target):
+    for part in target.split("."):
+        model = getattr(model, part)
+    return model.detach() if isinstance(model, torch.Tensor) else model
+
+
+def _traced(model, signs):
+    tracer = _Tracer(signs)
+    functions = [s for s in signs if isinstance(s, type) and issubclass(s, torch.autograd.Function)]
+    try:
+        with _recorded(functions):
+            return tracer.trace(model)
+    except Exception as error:      # whatever the user's own code raises when it is handed a symbolic tensor
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise Refusal(type(model).__name__, [Problem("", "", f"torch.fx cannot trace it ({reason})", "a forward without "
+                      "decisions that depend on tensors; own functions that are signs, in signs=")]) from None
+
+
+def _input(walk, example, scale, offset, limits):
+    if not isinstance(example, torch.Tensor) or example.ndim not in AXES:
+        raise Inexpressible("the example is no tensor (N, C, H, W), (N, H, W) or (N, C)")
+    axes = AXES[example.ndim]
+    sizes = dict(zip(axes, example.shape, strict=True)) | ({"C": 1} if axes == "NHW" else {})
+    size = tuple(sizes[axis] for axis in ("HWC" if len(axes) > 2 else "C"))
+    return walk.build.input("image" if len(size) == 3 else "x", TensorType(size, *limits), axes, scale, offset)
+
+
+def _integers(network, example, scale, offset):
+    """The example as the network takes it; None where its numbers are not those of integers that the input has."""
+    t = (example.detach().double().cpu().numpy() - float(offset)) / float(scale)
+    rounded = np.rint(t).astype(np.int64)
+    type = network.types[network.inputs[0]]
+    if np.any(np.abs(t - rounded) > NEAR) or rounded.min() < type.lo or rounded.max() > type.hi or np.any(
+            (rounded - type.lo) % type.step):
+        return None
+    return rounded.transpose(0, 2, 3, 1) if rounded.ndim == 4 else rounded[..., None] if rounded.ndim == 3 else rounded
+
+
+@torch.no_grad()
+def _checked(model, network, example, scale, offset):
+    """How many of the example's inputs were tried, and how many the model's own float arithmetic decides otherwise."""
+    x = _integers(network, example, scale, offset)
+    if x is None:
+        return {"examples": 0, "differing_decisions": 0}
+    result = model(example)
+    result = next(v for v in result if v is not None) if isinstance(result, (tuple, list)) else result
+    classes = result.argmax(1) if result.ndim > 1 else result
+    ours = reference.run(network, x)[network.outputs[0]]
+    return {"examples": len(x), "differing_decisions": int(np.count_nonzero(ours != classes.cpu().numpy()))}
+
+
+def from_module(model, example, signs=(), *, input_scale=None, input_offset=0, input_limits=PIXELS):
+    """The network of a PyTorch module in evaluation mode.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Gives scores (N, classes) or the class (N,). It is left as it was.
+    example : tensor (N, C, H, W), (N, H, W) or (N, C)
+        As the model takes it; tells the shape. Where its numbers are such as the input can have, the model itself decides them,
+        and the provenance has the number of decisions that differ.
+    signs : sequence
+        The model's own sign functions: subclasses of :class:`torch.nn.Module`, functions that a ``forward`` calls by a global
+        name, subclasses of :class:`torch.autograd.Function`. Each gives one value below 0 and one above, and at 0 one of these
+        or their mean.
+    input_scale, input_offset : numbers
+        The model takes ``scale * integer + offset``; without a scale 1 for an example of integers, else 1/255.
+    input_limits : (lo, hi, step)
+        The integers that the user sends.
+
+    Returns
+    -------
+    Artifact
+        Its network takes integers (H, W, C) or (C,), channel-last, and gives the class.
+
+    Raises
+    ------
+    Refusal
+        At the first layer that has no exact integer form, naming it.
+    """
+    name = type(model).__name__
+    for sign in signs:
+        known = isinstance(sign, types.FunctionType) or isinstance(sign, type) and issubclass(
+            sign, (nn.Module, torch.autograd.Function))
+        if not known:
+            raise Refusal(name, [Problem("", "", f"signs has {sign!r}", "classes of modules, functions, or classes of "
+                                                                         "torch.autograd.Function")])
+    whole = isinstance(example, torch.Tensor) and not example.is_floating_point()
+    scale = Fraction(1 if whole else Fraction(1, 255)) if input_scale is None else Fraction(input_scale)
+    offset = Fraction(input_offset)
+    with _evaluating(model):
+        walk = _Walk(model, _traced(model, tuple(signs)), tuple(signs))
+        try:
+            output = walk.run(_input(walk, example, scale, offset, input_limits))
+            network = walk.build.finish([output])
+        except (Inexpressible, NetworkError) as error:
+            accepted = error.accepted if isinstance(error, Inexpressible) else ""
+            reason = error.reason if isinstance(error, Inexpressible) else str(error)
+            raise Refusal(name, [Problem("", "", reason, accepted)]) from None
+        checked = _checked(model, network, example, scale, offset)
+    imported = {"kind": "PyTorch module", "module": name, "input_scale": str(scale), "input_offset": str(offset),
+                "checked": checked} | walk.build.facts
+    return Artifact(network, (), {"imported": imported, "float32_ties": walk.build.ties, "float32_ties_total": walk.build.tied})
