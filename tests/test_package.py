@@ -39,7 +39,7 @@ def under(name, *packages):
     return any(name == package or name.startswith(package + ".") for package in packages)
 
 
-TORCH_IMPORTERS = [f"bnnhw.importers.{name}" for name in ("torch", "torch_nodes", "torch_signs", "brevitas")]
+TORCH_IMPORTERS = [f"bnnhw.importers.{name}" for name in ("torch", "torch_nodes", "torch_signs", "torch_examples", "brevitas")]
 
 # Who may not import what, and except whom.
 RULES = [

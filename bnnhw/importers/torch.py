@@ -10,16 +10,15 @@ import inspect
 import types
 from fractions import Fraction
 
-import numpy as np
 import torch
 from torch import fx, nn
 
-from .. import reference
 from ..artifact import Artifact
 from ..ir import NetworkError, TensorType
 from .exact import Builder
 from .problems import Problem, Refusal
 from .rational import Inexpressible
+from .torch_examples import checked, evaluating
 from .torch_nodes import ACCEPTED, FUNCTIONS, METHODS, MODULES, is_value
 from .torch_signs import sign_of
 from .value import Value
@@ -29,7 +28,6 @@ __all__ = ["from_module"]
 PIXELS = (0, 255, 1)
 RANKED = ("argmax", "max", "softmax", "log_softmax")    # what needs only the order of scores
 AXES = {2: "NC", 3: "NHW", 4: "NCHW"}
-NEAR = 1e-5     # of an example's value to the integer that it stands for, in units of the scale
 
 
 class _Tracer(fx.Tracer):
@@ -63,18 +61,6 @@ def _recorded(functions):
                 del function.apply
             else:
                 function.apply = apply
-
-
-@contextlib.contextmanager
-def _evaluating(model):
-    """The model in evaluation mode; each module as it was afterwards."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 class _Walk:
@@ -196,30 +182,6 @@ def _input(walk, example, scale, offset, limits):
     return walk.build.input("image" if len(size) == 3 else "x", TensorType(size, *limits), axes, scale, offset)
 
 
-def _integers(network, example, scale, offset):
-    """The example as the network takes it; None where its numbers are not those of integers that the input has."""
-    t = (example.detach().double().cpu().numpy() - float(offset)) / float(scale)
-    rounded = np.rint(t).astype(np.int64)
-    type = network.types[network.inputs[0]]
-    if np.any(np.abs(t - rounded) > NEAR) or rounded.min() < type.lo or rounded.max() > type.hi or np.any(
-            (rounded - type.lo) % type.step):
-        return None
-    return rounded.transpose(0, 2, 3, 1) if rounded.ndim == 4 else rounded[..., None] if rounded.ndim == 3 else rounded
-
-
-@torch.no_grad()
-def _checked(model, network, example, scale, offset):
-    """How many of the example's inputs were tried, and how many the model's own float arithmetic decides otherwise."""
-    x = _integers(network, example, scale, offset)
-    if x is None:
-        return {"examples": 0, "differing_decisions": 0}
-    result = model(example)
-    result = next(v for v in result if v is not None) if isinstance(result, (tuple, list)) else result
-    classes = result.argmax(1) if result.ndim > 1 else result
-    ours = reference.run(network, x)[network.outputs[0]]
-    return {"examples": len(x), "differing_decisions": int(np.count_nonzero(ours != classes.cpu().numpy()))}
-
-
 def from_module(model, example, signs=(), *, input_scale=None, input_offset=0, input_limits=PIXELS):
     """The network of a PyTorch module in evaluation mode.
 
@@ -229,7 +191,7 @@ def from_module(model, example, signs=(), *, input_scale=None, input_offset=0, i
         Gives scores (N, classes) or the class (N,). It is left as it was.
     example : tensor (N, C, H, W), (N, H, W) or (N, C)
         As the model takes it; tells the shape. Where its numbers are such as the input can have, the model itself decides them,
-        and the provenance has the number of decisions that differ.
+        and the provenance's ``checked`` has what :func:`~bnnhw.importers.torch_examples.checked` gives.
     signs : sequence
         The model's own sign functions: subclasses of :class:`torch.nn.Module`, functions that a ``forward`` calls by a global
         name, subclasses of :class:`torch.autograd.Function`. Each gives one value below 0 and one above, and at 0 one of these
@@ -259,7 +221,7 @@ def from_module(model, example, signs=(), *, input_scale=None, input_offset=0, i
     whole = isinstance(example, torch.Tensor) and not example.is_floating_point()
     scale = Fraction(1 if whole else Fraction(1, 255)) if input_scale is None else Fraction(input_scale)
     offset = Fraction(input_offset)
-    with _evaluating(model):
+    with evaluating(model):
         walk = _Walk(model, _traced(model, tuple(signs)), tuple(signs))
         try:
             output = walk.run(_input(walk, example, scale, offset, input_limits))
@@ -268,7 +230,7 @@ def from_module(model, example, signs=(), *, input_scale=None, input_offset=0, i
             accepted = error.accepted if isinstance(error, Inexpressible) else ""
             reason = error.reason if isinstance(error, Inexpressible) else str(error)
             raise Refusal(name, [Problem("", "", reason, accepted)]) from None
-        checked = _checked(model, network, example, scale, offset)
+        tried = checked(model, network, example, scale, offset)
     imported = {"kind": "PyTorch module", "module": name, "input_scale": str(scale), "input_offset": str(offset),
-                "checked": checked} | walk.build.facts
+                "checked": tried} | walk.build.facts
     return Artifact(network, (), {"imported": imported, "float32_ties": walk.build.ties, "float32_ties_total": walk.build.tied})
