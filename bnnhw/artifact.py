@@ -3,11 +3,13 @@
 A file is a safetensors container. Its one metadata key, ``bnnhw``, holds a JSON header: format number, graph, class
 names, provenance, and a SHA-256 over the header (without the digest, keys sorted) and all tensors. Weights are packed
 eight to a byte, the first in the least significant bit, 1 for +1; where some are 0, a second tensor of the same form tells
-which are not. Other integers are stored as int64. ``docs/format.md`` defines every field.
+which are not. Tables are packed in the same way. Wiring is stored as int32, other integers as int64. ``docs/format.md`` defines
+every field.
 """
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +66,7 @@ def dumps(artifact):
     for name, operation in artifact.network.operations.items():
         for key in operation.arrays:
             array = getattr(operation, key)
-            if array.dtype == np.int8:      # weights
+            if array.dtype == np.int8:      # weights and tables
                 shapes[f"{name}.{key}"] = list(array.shape)
                 tensors[f"{name}.{key}"] = np.packbits(array.reshape(-1) > 0, bitorder="little")
                 if not array.all():
@@ -72,7 +74,7 @@ def dumps(artifact):
             elif array.dtype == bool:
                 tensors[f"{name}.{key}"] = array.astype(np.uint8)
             else:
-                tensors[f"{name}.{key}"] = array.astype("<i8")
+                tensors[f"{name}.{key}"] = array.astype("<i4" if array.dtype == np.int32 else "<i8")
     header = {"format": FORMAT, "network": artifact.network.describe(), "packed": shapes,
               "network_sha256": artifact.network.digest, "classes": list(artifact.classes),
               "provenance": artifact.provenance}
@@ -94,7 +96,7 @@ def _metadata(data):
 
 
 def _tensors(data):
-    kinds = {"U8": np.uint8, "I64": np.dtype("<i8")}
+    kinds = {"U8": np.uint8, "I32": np.dtype("<i4"), "I64": np.dtype("<i8")}
     return {name: np.frombuffer(bytes(entry["data"]), kinds[entry["dtype"]]).reshape(entry["shape"])
             for name, entry in deserialize(bytes(data))}
 
@@ -129,9 +131,11 @@ def loads(data):
         raise ArtifactError(f"it is not a .bnn file, or it is damaged ({type(error).__name__})") from None
 
 
-def _unpacked(array, shape):
-    bits = np.unpackbits(array, count=int(np.prod(shape, dtype=np.int64)), bitorder="little")
-    return bits.astype(np.int8).reshape(shape)
+def _unpacked(tensors, name, shape):
+    array, count = tensors[name], math.prod(shape)
+    if array.shape != (-(-count // 8),):
+        raise ArtifactError(f"tensor {name!r}: {count} bits take {-(-count // 8)} bytes, but its shape is {array.shape}")
+    return np.unpackbits(array, count=count, bitorder="little").astype(np.int8).reshape(shape)
 
 
 def _network(header, tensors):
@@ -142,12 +146,13 @@ def _network(header, tensors):
         kind = OPERATIONS[entry["kind"]]
         arguments = {key: entry[key] for key in kind.settings}
         for key in kind.arrays:
-            array, shape = tensors[f"{entry['name']}.{key}"], header["packed"].get(f"{entry['name']}.{key}")
-            if shape is not None:
-                array = _unpacked(array, shape) * 2 - 1
-                if f"{entry['name']}.{key}{MASK}" in tensors:
-                    array *= _unpacked(tensors[f"{entry['name']}.{key}{MASK}"], shape)
-            arguments[key] = array
+            tensor = f"{entry['name']}.{key}"
+            if (shape := header["packed"].get(tensor)) is None:
+                arguments[key] = tensors[tensor]
+                continue
+            arguments[key] = _unpacked(tensors, tensor, shape) * 2 - 1
+            if f"{tensor}{MASK}" in tensors:
+                arguments[key] *= _unpacked(tensors, f"{tensor}{MASK}", shape)
         operations.append(kind(entry["name"], *entry["inputs"], **arguments))
     return Network(operations, header["network"]["outputs"])
 

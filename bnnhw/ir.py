@@ -13,14 +13,15 @@ import json
 import numpy as np
 
 from .operations import Add, Affine, ArgMax, Dense, Flatten, Input, Operation, Threshold
+from .sparse import GroupSum, Lookup, Thermometer
 from .spatial import Conv2d, DepthwiseConv2d, MaxPool2d, SumPool2d
 from .tensors import NetworkError, TensorType
 
 __all__ = ["NetworkError", "TensorType", "Operation", "Input", "Flatten", "Threshold", "Dense", "Conv2d", "DepthwiseConv2d",
-           "MaxPool2d", "SumPool2d", "Affine", "Add", "ArgMax", "OPERATIONS", "Network"]
+           "MaxPool2d", "SumPool2d", "Affine", "Add", "Thermometer", "Lookup", "GroupSum", "ArgMax", "OPERATIONS", "Network"]
 
 OPERATIONS = {kind.__name__: kind for kind in (Input, Flatten, Threshold, Dense, Conv2d, DepthwiseConv2d, MaxPool2d, SumPool2d,
-                                               Affine, Add, ArgMax)}
+                                               Affine, Add, Thermometer, Lookup, GroupSum, ArgMax)}
 
 
 class Network:
@@ -67,7 +68,7 @@ class Network:
             try:
                 types = [self.types[source] for source in operation.inputs]
                 self.types[name] = operation.infer(*types)
-                if isinstance(operation, Threshold):
+                if isinstance(operation, (Threshold, Thermometer)):
                     self.operations[name] = operation.normal(*types)
             except NetworkError as error:
                 raise NetworkError(f"operation {name!r}: {error}") from None

@@ -8,7 +8,22 @@ the types, so the result never depends on it.
 import numpy as np
 
 from .errors import UserError
-from .ir import Add, Affine, ArgMax, Conv2d, Dense, DepthwiseConv2d, Flatten, Input, MaxPool2d, SumPool2d, Threshold
+from .ir import (
+    Add,
+    Affine,
+    ArgMax,
+    Conv2d,
+    Dense,
+    DepthwiseConv2d,
+    Flatten,
+    GroupSum,
+    Input,
+    Lookup,
+    MaxPool2d,
+    SumPool2d,
+    Thermometer,
+    Threshold,
+)
 
 __all__ = ["InputError", "run", "accuracy", "exact_dtype"]
 
@@ -109,12 +124,29 @@ def add(operation, first_type, second_type, first, second):
     return first.astype(np.int64) + second.astype(np.int64)
 
 
+def thermometer(operation, type, x):
+    levels = np.broadcast_to(operation.levels, (type.size, operation.levels.shape[-1])).reshape(*type.shape, -1)
+    return np.where(x[..., None] >= levels, 1, -1).reshape(len(x), *operation.infer(type).shape)
+
+
+def lookup(operation, type, x):
+    bits, place = (x > 0).astype(np.int32), np.zeros((len(x), len(operation.tables)), np.int32)
+    for j, wires in enumerate(operation.indices.T):
+        place += bits[:, wires] << j
+    return operation.tables[np.arange(len(operation.tables)), place]
+
+
+def group_sum(operation, type, x):
+    return (x > 0).reshape(len(x), operation.groups, -1).sum(axis=2)
+
+
 def argmax(operation, type, x):
     return np.argmax(x, axis=1)     # the first of equals
 
 
 MEANING = {Flatten: flatten, Threshold: threshold, Dense: dense, Conv2d: conv2d, DepthwiseConv2d: depthwise_conv2d,
-           MaxPool2d: max_pool2d, SumPool2d: sum_pool2d, Affine: affine, Add: add, ArgMax: argmax}
+           MaxPool2d: max_pool2d, SumPool2d: sum_pool2d, Affine: affine, Add: add, Thermometer: thermometer,
+           Lookup: lookup, GroupSum: group_sum, ArgMax: argmax}
 
 
 def _step(operation, types, values):

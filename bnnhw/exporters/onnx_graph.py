@@ -18,6 +18,7 @@ __all__ = ["ExportError", "Exporter"]
 
 OPSET = 13
 IR_VERSION = 8      # of the ONNX format, which every onnxruntime since 2021 reads
+UNKNOWN = ("Thermometer", "Lookup", "GroupSum")      # for which ONNX has no layer
 TYPES = {np.float32: TensorProto.FLOAT, np.float64: TensorProto.DOUBLE}
 
 
@@ -174,6 +175,8 @@ class Exporter:
         """The ONNX model; its outputs are the network's and, of a class, the scores."""
         network = self.network
         for name, operation in network.operations.items():
+            if operation.kind in UNKNOWN:
+                raise ExportError(f"operation {name!r}: ONNX has no layer that is a {operation.kind}")
             getattr(self, f"_{operation.kind.lower()}")(operation, self.shape(network.types[name]), *operation.inputs)
         infos = {info.name: info for info in self.infos}
         scores = [network.operations[name].inputs[0] for name in network.outputs if network.operations[name].kind == "ArgMax"]
