@@ -34,9 +34,9 @@ def _check_memories(plan, device, cells):
     owners = Counter(re.findall(rf"^ *{memory} #\((?:\n.*,)*\n.*\n *\) \\core\.(\w+)\.(?:\w+\.)*rom\.\d+\.\d+ +\(", cells, re.M))
     for stage in plan.stages:
         sizes = stage.resources(plan.options[stage.name])["bram_words"]
-        found, wanted = owners[stage.name], sum(device.block_rams(*size) for size in sizes)
+        found, wanted = owners[stage.name], sum(device.least_block_rams(*size) for size in sizes)
         if found < wanted:
-            raise implement.ImplementError(f"layer {stage.name!r}: its weights were to take {wanted} block RAMs, but synthesis "
+            raise implement.ImplementError(f"layer {stage.name!r}: its weights need {wanted} block RAMs or more, but synthesis "
                                            f"made {found}: they landed in logic")
 
 

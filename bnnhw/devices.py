@@ -43,8 +43,15 @@ class Device:
     bram_shapes: tuple
 
     def block_rams(self, width, depth):
-        """Block RAMs for a memory of ``depth`` words of ``width`` bits."""
+        """Block RAMs that are enough for a memory of ``depth`` words of ``width`` bits, all in one shape.
+
+        Synthesis mixes shapes, so that it sometimes takes fewer; never fewer than :meth:`least_block_rams`.
+        """
         return min(-(-width // bits) * -(-depth // words) for bits, words in self.bram_shapes)
+
+    def least_block_rams(self, width, depth):
+        """Block RAMs whose bits are as many as those of a memory of ``depth`` words of ``width`` bits."""
+        return -(-width * depth // max(bits * words for bits, words in self.bram_shapes))
 
 
 ICE40_BRAM = ((16, 256), (8, 512), (4, 1024), (2, 2048))

@@ -27,11 +27,12 @@ def add_arguments(parser):
     parser.add_argument("-o", "--output", metavar="NET.bnn", help="the file to write (default: the source's name with .bnn)")
     parser.add_argument("--check", action="store_true", help="write nothing; list all problems of the file at once")
     parser.add_argument("--dataset", choices=datasets.DATASETS, help="the data set that it was trained on: names its classes")
-    parser.add_argument("--input-scale", type=number, metavar="S", help="QONNX: the graph's input is S x integer + O; S is a "
-                        "number or a quotient (default: what the file says, else 1/255)")
-    parser.add_argument("--input-offset", type=number, metavar="O", help="QONNX: see --input-scale (default: 0)")
+    parser.add_argument("--input-scale", type=number, metavar="S",
+                        help="QONNX and Keras: the network's input is S x integer + O; S is a number or a quotient "
+                             "(default: what the file says, else 1/255)")
+    parser.add_argument("--input-offset", type=number, metavar="O", help="see --input-scale (default: 0)")
     parser.add_argument("--input-range", type=int, nargs=2, metavar=("LO", "HI"),
-                        help="QONNX: the integers that are sent (default: what the file says, else 0 255)")
+                        help="QONNX and Keras: the integers that are sent (default: what the file says, else 0 255)")
 
 
 def _options(args, kind):
@@ -41,7 +42,7 @@ def _options(args, kind):
     for key in given:
         if key not in kind.options:
             name = {"input_limits": "--input-range"}.get(key, "--" + key.replace("_", "-"))
-            raise UsageError(f"{name} is for QONNX files, this is a {kind.name}")
+            raise UsageError(f"{name} is for QONNX and Keras files, this is a {kind.name}")
     if "input_offset" in given and "input_scale" not in given:
         raise UsageError("--input-offset needs --input-scale")
     return given

@@ -56,6 +56,10 @@ def test_impossible_rates():
 def test_block_rams():
     sizes = ((16, 256), (16, 257), (1, 1), (8, 512), (9, 512), (2, 2048), (256, 196))
     assert [DEVICES["up5k"].block_rams(*size) for size in sizes] == [1, 2, 1, 1, 2, 1, 16]
+    # What yosys makes of these on an ECP5: 44, 2, 3 and 1.
+    sizes = [(224, 3584), (20, 1500), (5, 10000), (7, 2100)]
+    assert [DEVICES["ecp5-85f"].block_rams(*size) for size in sizes] == [49, 3, 5, 2]
+    assert [DEVICES["ecp5-85f"].least_block_rams(*size) for size in sizes] == [44, 2, 3, 1]
 
 
 def test_weights_that_do_not_fit():

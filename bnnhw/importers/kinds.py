@@ -39,8 +39,9 @@ class Kind:
         return importlib.import_module(f".{self.module}", __package__).read(path, **options)
 
 
-PYNQ, KERAS = Kind("BNN-PYNQ folder", "bnn_pynq"), Kind("Keras .h5", "keras")
-QONNX = Kind("QONNX", "qonnx", frozenset({"input_scale", "input_offset", "input_limits"}))
+INPUT = frozenset({"input_scale", "input_offset", "input_limits"})
+PYNQ = Kind("BNN-PYNQ folder", "bnn_pynq")
+KERAS, QONNX = Kind("Keras .h5", "keras", INPUT), Kind("QONNX", "qonnx", INPUT)
 KINDS = (PYNQ, KERAS, QONNX)
 
 
