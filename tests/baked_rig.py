@@ -1,0 +1,84 @@
+"""Runs the Verilog of circuits: many modules in one Verilator program, as they stand or synthesized, on the vendor's models."""
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from bnnhw import tools, verilated
+
+HARNESS = Path(__file__).with_name("baked.cpp")
+SYNTHESIS = {
+    "ice40": ("synth_ice40", ["ice40/cells_sim.v"]),
+    "ecp5": ("synth_ecp5 -nowidelut", ["ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"]),
+    "gowin": ("synth_gowin -nowidelut -noiopads", ["gowin/cells_sim.v"]),
+    "xc7": ("synth_xilinx -noclkbuf -noiopad", ["xilinx/cells_sim.v"]),
+}
+
+
+def models(fabric):
+    return "\n".join((tools.yosys_share() / name).read_text() for name in SYNTHESIS[fabric][1])
+
+
+def matches(weights, x):
+    """Positions at which rows agree with vectors, of weights that are not 0: int array (n_out, vectors); plain arithmetic."""
+    signs = 2 * x.astype(np.int64) - 1
+    return (weights.astype(np.int64) @ signs + np.abs(weights).sum(axis=1)[:, None]) // 2
+
+
+def vectors(weights, thresholds, count, seed=0):
+    """Random vectors, and for each row vectors that reach its threshold just, and just do not: uint8 (n_in, some)."""
+    rng = np.random.default_rng(seed)
+    n_out, n_in = weights.shape
+    found = [rng.integers(0, 2, (n_in, count), dtype=np.uint8)]
+    for row, threshold in zip(weights, np.broadcast_to(thresholds, n_out), strict=True):
+        used = np.flatnonzero(row)
+        for agree in {int(threshold) + d for d in (-1, 0, 1)}:
+            if 0 <= agree <= len(used):
+                x = rng.integers(0, 2, n_in, dtype=np.uint8)
+                x[used] = row[used] < 0
+                x[rng.permutation(used)[:agree]] ^= 1
+                found.append(x[:, None])
+    return np.concatenate(found, axis=1)
+
+
+def synthesized(texts, fabric, folder):
+    """Verilog after synthesis of modules {name: Verilog}, each by itself."""
+    (folder / "in.v").write_text("".join(texts.values()))
+    command = SYNTHESIS[fabric][0]
+    script = "; ".join(f"design -reset; read_verilog in.v; {command} -top {name}; write_verilog -noattr {name}_net.v"
+                       for name in texts)
+    tools.find("yosys").run(["-p", script], cwd=folder)
+    return {name: (folder / f"{name}_net.v").read_text() for name in texts}
+
+
+def run(circuits, x, *, library=""):
+    """Simulate modules side by side.
+
+    ``circuits``: name -> (Circuit, Verilog of the module of that name); ``x``: name -> uint8 (n_in, vectors).
+    Returns name -> uint8 (outputs, vectors).
+    """
+    ins = sum(circuit.n_in for circuit, _ in circuits.values())
+    outs = sum(len(circuit.outputs) for circuit, _ in circuits.values())
+    latency = max(circuit.latency for circuit, _ in circuits.values())
+    parts, at, to = [], 0, 0
+    for name, (circuit, _) in circuits.items():
+        clocked = ".clk(clk), .en(en), " if circuit.latency else ""
+        parts.append(f"  {name} i_{name} ({clocked}.x(x[{at} +: {circuit.n_in}]), .y(y[{to} +: {len(circuit.outputs)}]));\n")
+        at, to = at + circuit.n_in, to + len(circuit.outputs)
+    wide_in, wide_out = max(96, ins), max(96, outs)
+    top = f"module top(input clk, input en, input [{wide_in - 1}:0] x, output [{wide_out - 1}:0] y);\n{''.join(parts)}endmodule\n"
+    harness = f"#define X {ins}\n#define Y {outs}\n#define LATENCY {latency}\n" + HARNESS.read_text()
+    folder = Path(verilated.cache_dir("harnesses"))
+    file = folder / f"baked_{ins}_{outs}_{latency}.cpp"
+    file.write_text(harness)
+    program = verilated.compile(library + "".join(text for _, text in circuits.values()) + top, file, top="top", optimize="-O1")
+    count = max(bits.shape[1] for bits in x.values())
+    padded = np.concatenate([np.pad(x[name], ((0, 0), (0, count - x[name].shape[1]))) for name in circuits])
+    data = np.packbits(padded.T, axis=1, bitorder="little").tobytes()
+    done = subprocess.run([program], input=data, capture_output=True, check=True)
+    bits = np.frombuffer(done.stdout, np.uint8).reshape(count, -1)
+    y, results, to = np.unpackbits(bits, axis=1, bitorder="little").T, {}, 0
+    for name, (circuit, _) in circuits.items():
+        results[name] = y[to:to + len(circuit.outputs), :x[name].shape[1]]
+        to += len(circuit.outputs)
+    return results

@@ -1,0 +1,86 @@
+"""Constant layers compute what plain integer arithmetic computes: as circuits, as plain Verilog, as synthesized cells."""
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bnnhw import baked
+
+from . import baked_rig as rig
+
+
+@st.composite
+def layers(draw):
+    """(weights, thresholds); some with unused inputs, equal and opposite rows."""
+    n_out, n_in = draw(st.integers(1, 13)), draw(st.integers(1, 45))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    weights = rng.choice([-1, 0, 1], (n_out, n_in), p=draw(st.sampled_from([(0.5, 0, 0.5), (0.4, 0.2, 0.4), (0.1, 0, 0.9)])))
+    if draw(st.booleans()):
+        weights[rng.integers(n_out)] = -weights[0]
+    reach = draw(st.sampled_from([1, n_in]))
+    return weights, n_in // 2 + rng.integers(-reach, reach + 2, n_out)
+
+
+@pytest.mark.parametrize("fabric", baked.FABRICS)
+@given(layers())
+@settings(deadline=None, max_examples=40)
+def test_layer(fabric, drawn):
+    weights, thresholds = drawn
+    made = baked.layer(weights, thresholds, fabric)
+    x = rig.vectors(weights, thresholds, 200)
+    assert np.array_equal(baked.evaluate(made.circuit, x), rig.matches(weights, x) >= thresholds[:, None])
+
+
+def numbers(made, y):
+    """What :func:`baked.counts` says that its outputs mean."""
+    return np.array([sum(y[low + k].astype(int) << k for k in range(bits)) + add + np.zeros(y.shape[1], int)
+                     for low, bits, add in made.fields])
+
+
+@pytest.mark.parametrize("fabric", baked.FABRICS)
+@given(layers())
+@settings(deadline=None, max_examples=40)
+def test_counts(fabric, drawn):
+    weights, _ = drawn
+    made = baked.counts(weights, fabric)
+    x = rig.vectors(weights, weights.shape[1] // 2, 100)
+    assert np.array_equal(numbers(made, baked.evaluate(made.circuit, x)), rig.matches(weights, x))
+
+
+SIZES = [(1, 1), (3, 2), (5, 7), (13, 9), (37, 10)]
+
+
+@pytest.mark.parametrize("fabric", baked.FABRICS)
+def test_verilog(fabric, tmp_path):
+    """Plain Verilog, and the netlist that synthesis leaves of the cells, on random vectors and such at the thresholds."""
+    rng = np.random.default_rng(0)
+    circuits, cells, x, expected = {}, {}, {}, {}
+    for n_in, n_out in SIZES:
+        weights = rng.choice([-1, 0, 1] if n_in in (5, 13) else [-1, 1], (n_out, n_in))
+        thresholds = rng.integers(n_in // 2 - 2, n_in // 2 + 4, n_out)
+        made, scores = baked.layer(weights, thresholds, fabric), baked.counts(weights[:10], fabric)
+        bits = rig.vectors(weights, thresholds, 300)
+        for name, one in ((f"layer{n_in}", made), (f"scores{n_in}", scores)):
+            circuits[f"plain_{name}"] = one.circuit, one.plain(f"plain_{name}")
+            cells[name] = one.circuit, one.verilog(name)
+            x[name] = x[f"plain_{name}"] = bits
+            expected[name] = expected[f"plain_{name}"] = baked.evaluate(one.circuit, bits)
+        assert np.array_equal(expected[f"layer{n_in}"], rig.matches(weights, bits) >= thresholds[:, None])
+        assert np.array_equal(numbers(scores, expected[f"scores{n_in}"]), rig.matches(weights[:10], bits))
+    netlists = rig.synthesized({name: text for name, (_, text) in cells.items()}, fabric, tmp_path)
+    circuits |= {name: (circuit, netlists[name]) for name, (circuit, _) in cells.items()}
+    y = rig.run(circuits, x, library=rig.models(fabric))
+    for name in circuits:
+        assert np.array_equal(y[name], expected[name]), name
+
+
+@pytest.mark.parametrize("weights, thresholds, fabric, message", [
+    ([[1, 2]], [1], "ice40", r"weights must be -1, 0 or \+1 in an array \(n_out, n_in\), not int64 \(1, 2\)"),
+    ([1, 1], [1], "ice40", r"weights must be .*, not int64 \(2,\)"),
+    ([[1, 1]], [1, 2], "ice40", r"thresholds must be 1 integers, not int64 \(2,\)"),
+    ([[1, 1]], [0.5], "ice40", r"thresholds must be 1 integers, not float64 \(1,\)"),
+    ([[1, 1]], [1], "stratix", r"fabric must be one of \[.*\], not 'stratix'"),
+])
+def test_refusals(weights, thresholds, fabric, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        baked.layer(np.array(weights), np.array(thresholds), fabric)
