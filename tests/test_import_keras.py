@@ -1,0 +1,160 @@
+"""Keras models in: the decisions of the golden model are those of Keras itself."""
+import collections
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bnnhw import reference
+from bnnhw.importers import keras as importer
+from bnnhw.importers.problems import Refusal
+
+from . import keras_larq as larq
+from .keras_larq import keras
+
+L = keras.layers
+# Keras' own, about its torch backend under numpy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+
+
+def stirred(model, seed):
+    """The model with random batch norms, whose scales may be negative, and biases."""
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        for variable in layer.variables:
+            name, shape = variable.path.rpartition("/")[2], variable.shape
+            if name in ("gamma", "beta", "bias"):
+                variable.assign(rng.normal(size=shape))
+            elif name == "moving_mean":
+                variable.assign(2 * rng.normal(size=shape))
+            elif name == "moving_variance":
+                variable.assign(rng.uniform(0.3, 9, shape))
+    return model
+
+
+def saved(model, path):
+    model.save(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog):
+    """Keras calls the format old at each saving."""
+    caplog.set_level("ERROR")
+
+
+def pixels(model, count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, *model.input_shape[1:]))
+
+
+def compare(model, path, count=200, scale=1, offset=0, seed=0, **options):
+    """Import, and compare the decisions over random images. Returns the artifact."""
+    found = importer.read(saved(model, path), **options)
+    images = pixels(model, count, seed)
+    scores = model.predict((images * np.float64(scale) + offset).astype(np.float32), verbose=0)
+    decided = reference.run(found.network, images.reshape(count, *found.network.types[found.network.inputs[0]].shape))
+    assert np.array_equal(decided[found.network.outputs[0]], scores.argmax(axis=1))
+    return found
+
+
+class Maker:
+    """Random functional models of what is taken in."""
+    def __init__(self, seed):
+        self.rng, self.used = np.random.default_rng(seed), []
+
+    def chance(self, p=0.5):
+        return self.rng.random() < p
+
+    def pick(self, *options):
+        choice = options[self.rng.integers(len(options))]
+        self.used.append(choice if isinstance(choice, str) else type(choice).__name__)
+        return choice
+
+    def sign(self):
+        return self.pick("ste_sign", "approx_sign", larq.SteTern(threshold_value=float(self.rng.uniform(0, 1.5))),
+                         larq.SteHeaviside(), larq.DoReFa(k_bit=int(self.rng.integers(1, 4))))
+
+    def kernel(self):
+        return self.pick("ste_sign", larq.SteTern(threshold_value=0.1), larq.SteTern(ternary_weight_networks=True),
+                         larq.MagnitudeAwareSign())
+
+    def norm(self, x):
+        return L.BatchNormalization(scale=self.chance(), center=self.chance(0.8), epsilon=float(self.pick(1e-3, 1e-5)))(x)
+
+    def conv(self, x, first=False):
+        settings = dict(kernel_quantizer=self.kernel(), use_bias=self.chance(0.3))
+        side = int(min(x.shape[1:3]))
+        size, stride = tuple(int(v) for v in self.rng.integers(1, min(side, 3) + 1, 2)), int(self.rng.integers(1, 3))
+        if not first:
+            settings["input_quantizer"] = self.sign()
+            if size[0] > 1 and size[1] > 2 and self.chance(0.5):
+                self.used.append("ZeroPadding2D")
+                x = L.ZeroPadding2D(((1, 0), (0, 2)))(x)
+            elif self.chance():
+                settings |= dict(padding="same", pad_values=self.pick(0.0, 1.0))
+        if not first and self.chance(0.3):
+            settings["depthwise_quantizer"] = settings.pop("kernel_quantizer")
+            return larq.QuantDepthwiseConv2D(size, strides=stride, **settings)(x)
+        return larq.QuantConv2D(int(self.rng.integers(2, 7)), size, strides=stride, **settings)(x)
+
+    def pool(self, x):
+        if min(x.shape[1:3]) < 2 or self.chance(0.4):
+            return x
+        return self.pick(L.MaxPooling2D, L.AveragePooling2D)(2, strides=int(self.rng.integers(1, 3)))(x)
+
+    def shortcut(self, x):
+        """x plus a binary convolution of it, both signs."""
+        signs = L.Activation(larq.SteSign())(x)
+        other = larq.QuantConv2D(x.shape[3], 3, padding="same", kernel_quantizer="ste_sign", pad_values=1.0)(signs)
+        other = L.Activation(larq.SteSign())(self.norm(other))
+        self.used.append("Add")
+        return L.Add()([signs, other])
+
+    def model(self):
+        source = x = L.Input((int(self.rng.integers(6, 10)), int(self.rng.integers(6, 10)), int(self.rng.integers(1, 3))))
+        if self.chance(0.7):
+            x = L.Rescaling(*self.pick((1 / 255, 0.0), (1 / 127.5, -1.0)))(x)
+        x = self.pool(self.norm(self.conv(x, first=True)))
+        for _ in range(self.rng.integers(1, 3)):
+            x = L.Dropout(0.2)(self.pool(self.norm(self.conv(x))))
+        x = self.shortcut(x) if self.chance(0.3) else x
+        if self.chance(0.3):
+            x = L.GlobalAveragePooling2D()(x)
+        else:
+            x = L.Flatten()(x)
+            x = larq.QuantDense(6, input_quantizer=self.sign(), kernel_quantizer="ste_sign", use_bias=False)(x)
+            x = L.BatchNormalization()(x)
+            x = larq.QuantDense(5, input_quantizer="ste_sign", kernel_quantizer="ste_sign")(x)
+        return keras.Model(source, x)
+
+
+def random_model(seed):
+    keras.utils.set_random_seed(seed)
+    maker = Maker(seed)
+    return stirred(maker.model(), seed), maker.used
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_random_models(tmp_path_factory, seed):
+    model, _ = random_model(seed)
+    try:
+        compare(model, tmp_path_factory.getbasetemp() / "random.h5", 64, seed=seed, input_scale=1)
+    except Refusal:
+        pass
+
+
+def test_random_models_are_mostly_taken(tmp_path):
+    """So that the test above speaks of something."""
+    taken, used = 0, collections.Counter()
+    for seed in range(12):
+        model, parts = random_model(seed)
+        try:
+            compare(model, tmp_path / "net.h5", 64, seed=seed, input_scale=1)
+        except Refusal:
+            continue
+        taken += 1
+        used.update(set(parts))
+    assert taken >= 9
+    assert not {"ste_sign", "SteTern", "SteHeaviside", "DoReFa", "MagnitudeAwareSign", "Add", "ZeroPadding2D"} - used.keys()
