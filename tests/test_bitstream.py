@@ -84,7 +84,7 @@ def test_memory_that_landed_in_logic(name, cell):
     other = MEMORY.format(cell=cell, name="fc2.source.rom.0.0")
     bitstream._check_memories(plan, device, other + MEMORY.format(cell=cell, name="fc1.source.rom.0.0"))
     for wrong in ((cell, "fc1.source.rom.0.0_RCLKE_SB_LUT4_O"), (cell, "fc1.buffer.ring.0.0"), ("LUT4", "fc1.source.rom.0.0")):
-        with pytest.raises(implement.ImplementError, match=r"^layer 'fc1': its weights were to take 1 block RAMs, but"):
+        with pytest.raises(implement.ImplementError, match=r"^layer 'fc1': its weights need 1 block RAMs or more, but"):
             bitstream._check_memories(plan, device, other + MEMORY.format(cell=wrong[0], name=wrong[1]))
 
 
