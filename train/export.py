@@ -15,11 +15,27 @@ import torch
 from .. import __version__, reference
 from ..artifact import Artifact
 from ..errors import UserError
-from ..ir import Add, Affine, ArgMax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, TensorType, Threshold
+from ..ir import (
+    Add,
+    Affine,
+    ArgMax,
+    Conv2d,
+    Dense,
+    Flatten,
+    GroupSum,
+    Input,
+    Lookup,
+    MaxPool2d,
+    Network,
+    TensorType,
+    Thermometer,
+    Threshold,
+)
 from .cnn import BinaryCnn, ResidualCnn
 from .layers import LevelNorm
 from .loop import accuracy, reestimate
 from .models import BinaryMlp
+from .sparse import SparseNet
 
 __all__ = ["ExportError", "thresholds", "affine", "to_network", "check", "export"]
 
@@ -140,7 +156,7 @@ class _Builder:
         return self.types[self.edge]
 
     def weights(self, name, layer):
-        """A layer's signs, (n_out, n_in) or (n_out, rows, columns, n_in)."""
+        """A layer's signs, (n_out, n_in) or (n_out, rows, columns, n_in), or tables."""
         if len(wrong := torch.nonzero(~torch.isfinite(layer.weight))):
             raise ExportError(f"layer {name!r}, channel {int(wrong[0, 0])}: a weight is {float(layer.weight[tuple(wrong[0])])}")
         return layer.signs().numpy().astype(np.int8)
@@ -226,13 +242,23 @@ def _residual(model, build, sums):
     return build.finish()
 
 
+def _sparse(model, build, sums):
+    build.add(Thermometer("bits", build.edge, model.levels))
+    build.add(Flatten("flat", build.edge))
+    for k, layer in enumerate(model.layers, 1):
+        wires = model.used[layer.wires] if k == 1 else layer.wires
+        build.add(Lookup(f"lut{k}", build.edge, wires.numpy(), build.weights(f"lut{k}", layer)))
+    build.add(GroupSum("scores", build.edge, model.classes))
+    return build.finish()
+
+
 @torch.no_grad()
 def to_network(model, shape, sums=None):
     """The integer network of a trained model.
 
     Parameters
     ----------
-    model : BinaryMlp, BinaryCnn or ResidualCnn
+    model : BinaryMlp, BinaryCnn, ResidualCnn or SparseNet
         In eval mode.
     shape : tuple
         (H, W, C) of an image.
@@ -245,7 +271,7 @@ def to_network(model, shape, sums=None):
     facts : dict
         ``ties`` (see :func:`thresholds`) and, with a last batch norm, ``fraction_bits``.
     """
-    kinds = {BinaryMlp: _mlp, BinaryCnn: _cnn, ResidualCnn: _residual}
+    kinds = {BinaryMlp: _mlp, BinaryCnn: _cnn, ResidualCnn: _residual, SparseNet: _sparse}
     return kinds[type(model)](model, _Builder(shape), sums)
 
 
@@ -296,7 +322,7 @@ def export(trainer, test):
     handle = model.binary_layers[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
     right = accuracy(model, images, labels)
     handle.remove()
-    network, facts = to_network(model, test.images.shape[1:], torch.cat(seen))
+    network, facts = to_network(model, test.images.shape[1:], torch.cat(seen) if isinstance(model, BinaryMlp) else None)
     check(model, network, images)
     scores = reference.run(network, test.images, keep=[network.operations["class"].inputs[0]])
     best = next(iter(scores.values()))

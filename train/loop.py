@@ -63,6 +63,16 @@ def reestimate(model, images):
         norm.var.copy_((square - mean.square()).clamp(min=0))
 
 
+def _groups(model, recipe):
+    """Adam's groups of parameters: scores of wiring have a rate of their own, as a factor of the others'."""
+    groups = {1.0: []}
+    for name, parameter in model.named_parameters():
+        factor = recipe.wiring_rate / recipe.learning_rate if name.endswith(".wiring") else 1.0
+        groups.setdefault(factor, []).append(parameter)
+    return [{"params": parameters, "lr": recipe.learning_rate * factor, "factor": factor}
+            for factor, parameters in groups.items()]
+
+
 class Trainer:
     """Trains ``model`` by ``recipe``; all its state is in :meth:`state`, so that a run can go on after any epoch.
 
@@ -72,7 +82,7 @@ class Trainer:
     def __init__(self, model, recipe, split):
         self.model, self.recipe = model, recipe
         self.images, self.labels = torch.from_numpy(split.images.copy()), torch.from_numpy(split.labels)
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(_groups(model, recipe), fused=True)
         self.epoch = 0
         self.steps = math.ceil(len(self.labels) / recipe.batch)
 
@@ -100,7 +110,7 @@ class Trainer:
                 mirrored = torch.rand(len(images), generator=generator) < 0.5
                 images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
             for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate(self.epoch * self.steps + step)
+                group["lr"] = self.learning_rate(self.epoch * self.steps + step) * group["factor"]
             scores = self.model(images, generator)
             loss = LOSSES[self.recipe.loss](scores, labels)
             self.optimizer.zero_grad()

@@ -4,11 +4,11 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import UserError
 
-__all__ = ["CnnRecipe", "MlpRecipe", "Recipe", "RecipeError", "ResidualRecipe", "load", "names"]
+__all__ = ["CnnRecipe", "LutRecipe", "MlpRecipe", "Recipe", "RecipeError", "ResidualRecipe", "XnorRecipe", "load", "names"]
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -26,7 +26,6 @@ class Recipe(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     dataset: Literal["mnist", "fashion-mnist", "cifar10"]
-    estimator: Literal["identity", "hardtanh", "approxsign"]
     loss: Literal["squared-hinge", "cross-entropy"]
     epochs: int = Field(ge=1, le=100_000)
     batch: int = Field(ge=2, le=100_000)
@@ -37,7 +36,12 @@ class Recipe(BaseModel):
     seed: int = Field(ge=0, lt=2**32)
 
 
-class MlpRecipe(Recipe):
+class SignRecipe(Recipe):
+    """Networks whose neurons are signs of sums."""
+    estimator: Literal["identity", "hardtanh", "approxsign"]
+
+
+class MlpRecipe(SignRecipe):
     """Dense layers on pixels turned into signs."""
     kind: Literal["mlp"] = "mlp"
     hidden: list[Width] = Field(min_length=1, max_length=16)
@@ -56,7 +60,7 @@ class Block(BaseModel):
     pool: bool
 
 
-class CnnRecipe(Recipe):
+class CnnRecipe(SignRecipe):
     """Convolutions on 8-bit pixels, then dense layers."""
     kind: Literal["cnn"]
     blocks: list[Block] = Field(min_length=1, max_length=64)
@@ -64,7 +68,7 @@ class CnnRecipe(Recipe):
     flip: bool
 
 
-class ResidualRecipe(Recipe):
+class ResidualRecipe(SignRecipe):
     """A convolution on 8-bit pixels, then blocks of one convolution and a shortcut round it, then a dense layer."""
     kind: Literal["residual"]
     width: Width
@@ -74,7 +78,36 @@ class ResidualRecipe(Recipe):
     flip: bool
 
 
-KINDS = {"mlp": MlpRecipe, "cnn": CnnRecipe, "residual": ResidualRecipe}
+def _rising(levels):
+    if sorted(set(levels)) != levels:
+        raise ValueError("levels must rise")
+    return levels
+
+
+class SparseRecipe(Recipe):
+    """Neurons with a few inputs on pixels turned into bits, whose wiring is learned in the first layer."""
+    layers: list[Width] = Field(min_length=1, max_length=16)
+    fan_in: int = Field(ge=1, le=8)
+    pixel_levels: Annotated[list[Annotated[int, Field(ge=1, le=255)]], AfterValidator(_rising)] = Field(min_length=1)
+    softness: float = Field(ge=0, lt=0.5)
+    wiring_every: int = Field(ge=1, le=1000)
+    wiring_until: float = Field(ge=0, le=1)
+
+
+class LutRecipe(SparseRecipe):
+    """Neurons are free tables."""
+    kind: Literal["lut"]
+    wiring_rate: float = Field(gt=0, le=10)
+
+
+class XnorRecipe(SparseRecipe):
+    """Neurons are signs of sums of a few signs; connections are pruned and grow."""
+    kind: Literal["sparse-xnor"]
+    regrow_every: int = Field(ge=1, le=100_000)
+    regrow_share: float = Field(gt=0, le=1)
+
+
+KINDS = {"mlp": MlpRecipe, "cnn": CnnRecipe, "residual": ResidualRecipe, "lut": LutRecipe, "sparse-xnor": XnorRecipe}
 
 
 def names():
