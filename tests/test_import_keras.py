@@ -1,5 +1,8 @@
 """Keras models in: the decisions of the golden model are those of Keras itself."""
 import collections
+import json
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +11,11 @@ from hypothesis import strategies as st
 
 from bnnhw import reference
 from bnnhw.importers import keras as importer
+from bnnhw.importers.exact import Builder
+from bnnhw.importers.keras_quantizers import applied, weighed
+from bnnhw.importers.onnx_windows import Padded
 from bnnhw.importers.problems import Refusal
+from bnnhw.ir import TensorType
 
 from . import keras_larq as larq
 from .keras_larq import keras
@@ -158,3 +165,53 @@ def test_random_models_are_mostly_taken(tmp_path):
         used.update(set(parts))
     assert taken >= 9
     assert not {"ste_sign", "SteTern", "SteHeaviside", "DoReFa", "MagnitudeAwareSign", "Add", "ZeroPadding2D"} - used.keys()
+
+
+# What Larq and QKeras themselves made: tests/keras_files/make.py.
+
+FILES = Path(__file__).parent / "keras_files"
+
+
+@pytest.mark.parametrize("name", ["larq", "qkeras"])
+def test_models_of_larq_and_qkeras(name):
+    recorded = np.load(FILES / f"{name}.npz")
+    found = importer.read(FILES / f"{name}.h5")
+    assert np.array_equal(reference.run(found.network, recorded["images"].astype(int))["class"], recorded["classes"])
+    assert found.provenance["imported"]["kind"] == "Keras .h5" and found.provenance["float32_ties"] == []
+    assert len(set(recorded["classes"].tolist())) == 5
+
+
+def spec_of(text):
+    return json.loads(text) if text.startswith("{") else text
+
+
+def recorded_quantizers(what):
+    return [(name, k, text) for name in ("larq", "qkeras")
+            for k, text in enumerate(np.load(FILES / f"{name}.npz")[what].tolist())]
+
+
+@pytest.mark.parametrize("name, k, text", recorded_quantizers("activations"))
+def test_quantizers_of_tensors(name, k, text):
+    """On multiples of 1/32, which lie on many of the boundaries, 0 among them."""
+    recorded = np.load(FILES / f"{name}.npz")
+    build = Builder()
+    value = build.input("x", TensorType((1,), -160, 160), "NC", Fraction(1, 32))
+    quantized = applied(build, "q", value, spec_of(text))
+    codes = (recorded["grid"] * 32).astype(int)[:, None]
+    network = build.finish([quantized])
+    integers = reference.run(network, codes)[network.outputs[0]][:, 0]
+    found = [float(quantized.scale[0] * int(t) + quantized.offset[0]) for t in integers]
+    assert np.abs(found - recorded["values"][k]).max() < 2**-16     # the noise of x + (q - x); levels are 2**-9 apart
+    padded = applied(build, "p", Padded(value, (1, 0, 0, 0), Fraction(0)), spec_of(text))
+    assert float(padded.pad) == found[160]
+
+
+@pytest.mark.parametrize("name, k, text", recorded_quantizers("kernels"))
+def test_quantizers_of_weights(name, k, text):
+    recorded = np.load(FILES / f"{name}.npz")
+    array, factor = weighed(recorded["kernel"], spec_of(text), {})
+    found = array if factor is None else array * np.array([float(v) for v in factor])
+    assert found.shape == recorded["weights"][k].shape
+    assert np.allclose(found, recorded["weights"][k], rtol=1e-6, atol=2**-20)
+    if "auto" not in text and "agnitude" not in text and "ernary_weight_networks" not in text:
+        assert np.abs(found - recorded["weights"][k]).max() < 2**-20
