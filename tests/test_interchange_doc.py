@@ -1,0 +1,33 @@
+"""docs/interchange.md: what it shows is run as it stands."""
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bnnhw.importers import onnx_nodes
+
+DOC = (Path(__file__).parent.parent / "docs" / "interchange.md").read_text()
+
+
+@pytest.mark.slow
+def test_from_a_brevitas_model_to_a_bitstream(tmp_path):
+    pytest.importorskip("brevitas", exc_type=ImportError)
+    example = DOC.split("## Worked example")[1]
+    script = re.search(r"```python\n(.*?)```", example, re.S)[1]
+    said = re.search(r"It prints `(.*?)`", example)[1]
+    commands = re.search(r"```\n(bnnhw .*?)```", example, re.S)[1].splitlines()
+    path = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=path, check=True, stdout=subprocess.PIPE, text=True)
+    assert said in done.stdout.splitlines()
+    assert len(commands) == 3
+    for command in commands:
+        subprocess.run(command.split(), cwd=tmp_path, env=path, check=True, stdout=subprocess.DEVNULL)
+    assert list((tmp_path / "net").glob("*.bin"))
+
+
+def test_every_operation_is_in_the_table():
+    for name in onnx_nodes.HANDLERS:
+        assert re.search(rf"\b{name}\b", DOC), f"{name} is missing"
