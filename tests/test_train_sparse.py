@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from bnnhw import reference  # noqa: E402 - torch first, so that all is skipped without it
 from bnnhw.ir import Input, Lookup, Network, TensorType  # noqa: E402
-from bnnhw.train import export, models, recipe, sparse  # noqa: E402
+from bnnhw.train import export, loop, models, recipe, sparse  # noqa: E402
 from bnnhw.train.export import ExportError  # noqa: E402
 from bnnhw.train.loop import Trainer, accuracy  # noqa: E402
 from bnnhw.train.recipe import RecipeError  # noqa: E402
@@ -36,6 +36,7 @@ learning_rate = 0.03
 weight_spread = 1.0
 score_scale = 6.0
 shift = 0
+slide = 0
 seed = 3
 """
 XNOR = {"kind": '"sparse-xnor"', "wiring_rate": None, "regrow_every": 10, "regrow_share": 0.3}
@@ -229,6 +230,18 @@ def test_check_can_fail(tmp_path):
         model.layers[0].weight[3, 5] = float("nan")
     with pytest.raises(ExportError, match="^layer 'lut1', channel 3: a weight is nan$"):
         export.to_network(model, test.shape[1:])
+
+
+@pytest.mark.parametrize("reach", [1, 2])
+def test_slide(reach):
+    images = torch.zeros(900, 7, 6, 2, dtype=torch.uint8)
+    images[:, 3, 2] = 9
+    moved = loop._slid(images, reach, torch.Generator().manual_seed(1)).numpy()
+    places, counts = np.unique(np.argwhere(moved[..., 0] == 9)[:, 1:], axis=0, return_counts=True)
+    steps = range(-reach, reach + 1)
+    assert sorted(map(tuple, places.tolist())) == sorted({(3 + k, 2) for k in steps} | {(3, 2 + k) for k in steps})
+    assert counts.sum() == 900 and counts.min() > 0.6 * 900 / len(counts)
+    assert np.array_equal(moved[..., 0], moved[..., 1])
 
 
 @pytest.mark.parametrize("changes", KINDS)

@@ -20,9 +20,20 @@ LOSSES = {"squared-hinge": _squared_hinge, "cross-entropy": nn.functional.cross_
 
 def _shifted(images, reach, generator):
     """Each image moved by up to ``reach`` pixels in both directions, zeros moving in. uint8 (N, H, W, C)."""
+    return _moved(images, reach, *torch.randint(0, 2 * reach + 1, (2, len(images)), generator=generator))
+
+
+def _slid(images, reach, generator):
+    """Each image moved by up to ``reach`` pixels up, down, left or right, each place as likely as any, zeros moving in."""
+    steps = range(-reach, reach + 1)
+    places = torch.tensor([(step, 0) for step in steps] + [(0, step) for step in steps if step]) + reach
+    return _moved(images, reach, *places[torch.randint(0, len(places), (len(images),), generator=generator)].T)
+
+
+def _moved(images, reach, down, right):
+    """Image n from row ``down[n] - reach`` and column ``right[n] - reach`` on, with zeros around it."""
     n, height, width, _ = images.shape
     padded = nn.functional.pad(images, (0, 0, reach, reach, reach, reach))
-    down, right = torch.randint(0, 2 * reach + 1, (2, n), generator=generator)
     rows = (torch.arange(height) + down[:, None])[:, :, None]
     columns = (torch.arange(width) + right[:, None])[:, None, :]
     return padded[torch.arange(n)[:, None, None], rows, columns]
@@ -106,6 +117,8 @@ class Trainer:
             images, labels = self.images[chosen], self.labels[chosen]
             if self.recipe.shift:
                 images = _shifted(images, self.recipe.shift, generator)
+            if getattr(self.recipe, "slide", 0):
+                images = _slid(images, self.recipe.slide, generator)
             if getattr(self.recipe, "flip", False):
                 mirrored = torch.rand(len(images), generator=generator) < 0.5
                 images = torch.where(mirrored[:, None, None, None], images.flip(2), images)

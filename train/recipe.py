@@ -92,6 +92,7 @@ class SparseRecipe(Recipe):
     softness: float = Field(ge=0, lt=0.5)
     wiring_every: int = Field(ge=1, le=1000)
     wiring_until: float = Field(ge=0, le=1)
+    slide: int = Field(ge=0, le=4)
 
 
 class LutRecipe(SparseRecipe):

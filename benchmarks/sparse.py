@@ -1,0 +1,71 @@
+"""What sparse networks of lookup tables reach on the 10,000 test images, seed by seed, and what it costs.
+
+    python benchmarks/sparse.py [RECIPE ...] [--seeds N] [--threads N] [--folder DIR]
+
+Runs ``python -m bnnhw.train RECIPE --seed S`` for each recipe and seed. A network that lies in the folder already is taken as it
+is, a training that was interrupted is gone on with. The last epoch counts. Each row's network is exact: export compared it
+with the trained model on all test images, hidden bits and all.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from table import publish, versions
+
+from bnnhw import artifact, datasets, reference
+
+RECIPES = ("mnist-lut4", "mnist-lut6", "fashion-lut4", "mnist-sparse-xnor")
+SEEDS = 5
+
+
+def train(recipe, seed, folder, threads):
+    """Train, or go on training, and give the row."""
+    output = folder / f"{recipe}-{seed}.bnn"
+    side = folder / f"{output.name}.train"
+    if not output.exists():
+        command = [sys.executable, "-m", "bnnhw.train", recipe, "-o", output, "--seed", str(seed), "--threads", str(threads)]
+        subprocess.run(command + ["--resume"] * (side / "checkpoint.safetensors").exists(), check=True)
+    found = artifact.load(output)
+    facts, settings = found.provenance, found.provenance["recipe"]
+    test = datasets.load(facts["dataset"], "test")
+    right, total = reference.accuracy(found.network, test.images, test.labels)
+    assert (right, total) == (facts["test_right"], facts["test_images"])
+    metrics = [json.loads(line) for line in (side / "metrics.jsonl").read_text().splitlines()]
+    first = next(op for op in found.network.operations.values() if op.kind == "Lookup")
+    return {"recipe": recipe, "seed": seed, "layers": "-".join(map(str, settings["layers"])), "fan_in": settings["fan_in"],
+            "pixel_levels": len(settings["pixel_levels"]), "encoder_bits_used": len(np.unique(first.indices)),
+            "file_bytes": output.stat().st_size, "epochs": len(metrics),
+            "train_accuracy_percent": round(100 * metrics[-1]["train_accuracy"], 2), "test_right_images": right,
+            "test_accuracy_percent": round(100 * right / total, 2), "score_ties_images": facts["test_ties"],
+            "threads": facts["trained_on"]["threads"], "processor_s": round(sum(row["processor_seconds"] for row in metrics)),
+            "network": found.network.digest[:12]}
+
+
+def summed_up(rows):
+    """Each row with the mean and the standard deviation of its recipe's seeds."""
+    found = []
+    for row in rows:
+        of_recipe = [other["test_accuracy_percent"] for other in rows if other["recipe"] == row["recipe"]]
+        found.append(row | {"mean_of_seeds_percent": round(statistics.mean(of_recipe), 3),
+                            "deviation_of_seeds_percent": round(statistics.stdev(of_recipe), 3) if len(of_recipe) > 1 else None})
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipes", nargs="*", default=RECIPES, metavar="RECIPE")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0 (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="processor threads (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, default=Path("build/sparse"), help="where they go (default: %(default)s)")
+    args = parser.parse_args()
+    rows = [train(recipe, seed, args.folder, args.threads) for recipe in args.recipes for seed in range(args.seeds)]
+    publish("sparse", summed_up(rows), versions(packages=("torch",)))
+
+
+if __name__ == "__main__":
+    main()
