@@ -1,5 +1,7 @@
 """Runs the Verilog of circuits: many modules in one Verilator program, as they stand or synthesized, on the vendor's models."""
+import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,6 @@ SYNTHESIS = {
     "gowin": ("synth_gowin -nowidelut -noiopads", ["gowin/cells_sim.v"]),
     "xc7": ("synth_xilinx -noclkbuf -noiopad", ["xilinx/cells_sim.v"]),
 }
-
-
-def models(fabric):
-    return "\n".join((tools.yosys_share() / name).read_text() for name in SYNTHESIS[fabric][1])
 
 
 def matches(weights, x):
@@ -41,37 +39,50 @@ def vectors(weights, thresholds, count, seed=0):
     return np.concatenate(found, axis=1)
 
 
-def synthesized(texts, fabric, folder):
-    """Verilog after synthesis of modules {name: Verilog}, each by itself."""
-    (folder / "in.v").write_text("".join(texts.values()))
-    command = SYNTHESIS[fabric][0]
-    script = "; ".join(f"design -reset; read_verilog in.v; {command} -top {name}; write_verilog -noattr {name}_net.v"
-                       for name in texts)
-    tools.find("yosys").run(["-p", script], cwd=folder)
-    return {name: (folder / f"{name}_net.v").read_text() for name in texts}
-
-
-def run(circuits, x, *, library=""):
-    """Simulate modules side by side.
-
-    ``circuits``: name -> (Circuit, Verilog of the module of that name); ``x``: name -> uint8 (n_in, vectors).
-    Returns name -> uint8 (outputs, vectors).
-    """
-    ins = sum(circuit.n_in for circuit, _ in circuits.values())
-    outs = sum(len(circuit.outputs) for circuit, _ in circuits.values())
-    latency = max(circuit.latency for circuit, _ in circuits.values())
+def joined(circuits, top="top"):
+    """Verilog of module ``top`` with all modules side by side; ports at least 96 bits wide, which are arrays in C++."""
     parts, at, to = [], 0, 0
     for name, (circuit, _) in circuits.items():
         clocked = ".clk(clk), .en(en), " if circuit.latency else ""
         parts.append(f"  {name} i_{name} ({clocked}.x(x[{at} +: {circuit.n_in}]), .y(y[{to} +: {len(circuit.outputs)}]));\n")
         at, to = at + circuit.n_in, to + len(circuit.outputs)
-    wide_in, wide_out = max(96, ins), max(96, outs)
-    top = f"module top(input clk, input en, input [{wide_in - 1}:0] x, output [{wide_out - 1}:0] y);\n{''.join(parts)}endmodule\n"
+    return (f"module {top}(input clk, input en, input [{max(96, at) - 1}:0] x, output [{max(96, to) - 1}:0] y);\n"
+            f"{''.join(parts)}endmodule\n")
+
+
+def used(library, netlist):
+    """The modules of ``library`` that a netlist names, and those that they name."""
+    modules = dict(re.findall(r"^module (\w+)\b(.*?^endmodule)", library, re.M | re.S))
+    wanted, found = set(re.findall(r"\w+", netlist)) & set(modules), set()
+    while wanted:
+        found |= wanted
+        wanted = {word for name in wanted for word in re.findall(r"\w+", modules[name])} & set(modules) - found
+    preamble = library[:re.search(r"^(module|\(\*)", library, re.M).start()]
+    return preamble + "".join(f"module {name}{modules[name]}\n" for name in sorted(found))
+
+
+def synthesized(circuits, fabric, folder):
+    """Modules {name: (Circuit, Verilog)} side by side in module ``top``, after synthesis, with the models of its cells."""
+    (folder / "in.v").write_text("".join(text for _, text in circuits.values()) + joined(circuits))
+    tools.find("yosys").run(["-p", f"read_verilog in.v; {SYNTHESIS[fabric][0]} -top top; write_verilog -noattr out.v"], cwd=folder)
+    netlist = (folder / "out.v").read_text()
+    library = "\n".join((tools.yosys_share() / name).read_text() for name in SYNTHESIS[fabric][1])
+    return used(library, netlist) + netlist
+
+
+def run(circuits, x, source):
+    """Simulate ``source``, a module ``top`` as of :func:`joined`.
+
+    ``circuits``: name -> (Circuit, Verilog); ``x``: name -> uint8 (n_in, vectors). Returns name -> uint8 (outputs, vectors).
+    """
+    ins = sum(circuit.n_in for circuit, _ in circuits.values())
+    outs = sum(len(circuit.outputs) for circuit, _ in circuits.values())
+    latency = max(circuit.latency for circuit, _ in circuits.values())
     harness = f"#define X {ins}\n#define Y {outs}\n#define LATENCY {latency}\n" + HARNESS.read_text()
-    folder = Path(verilated.cache_dir("harnesses"))
-    file = folder / f"baked_{ins}_{outs}_{latency}.cpp"
-    file.write_text(harness)
-    program = verilated.compile(library + "".join(text for _, text in circuits.values()) + top, file, top="top", optimize="-O1")
+    with tempfile.NamedTemporaryFile("w", suffix=".cpp") as file:
+        file.write(harness)
+        file.flush()
+        program = verilated.compile(source, file.name, top="top", optimize="-O0")
     count = max(bits.shape[1] for bits in x.values())
     padded = np.concatenate([np.pad(x[name], ((0, 0), (0, count - x[name].shape[1]))) for name in circuits])
     data = np.packbits(padded.T, axis=1, bitorder="little").tobytes()

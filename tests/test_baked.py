@@ -50,28 +50,38 @@ def test_counts(fabric, drawn):
 SIZES = [(1, 1), (3, 2), (5, 7), (13, 9), (37, 10)]
 
 
-@pytest.mark.parametrize("fabric", baked.FABRICS)
-def test_verilog(fabric, tmp_path):
-    """Plain Verilog, and the netlist that synthesis leaves of the cells, on random vectors and such at the thresholds."""
-    rng = np.random.default_rng(0)
-    circuits, cells, x, expected = {}, {}, {}, {}
+def several(fabric):
+    """Layers and scores of :data:`SIZES`: (their Layer, vectors, expected bits) by name, the expected ones checked here."""
+    rng, found = np.random.default_rng(0), {}
     for n_in, n_out in SIZES:
         weights = rng.choice([-1, 0, 1] if n_in in (5, 13) else [-1, 1], (n_out, n_in))
         thresholds = rng.integers(n_in // 2 - 2, n_in // 2 + 4, n_out)
         made, scores = baked.layer(weights, thresholds, fabric), baked.counts(weights[:10], fabric)
         bits = rig.vectors(weights, thresholds, 300)
-        for name, one in ((f"layer{n_in}", made), (f"scores{n_in}", scores)):
-            circuits[f"plain_{name}"] = one.circuit, one.plain(f"plain_{name}")
-            cells[name] = one.circuit, one.verilog(name)
-            x[name] = x[f"plain_{name}"] = bits
-            expected[name] = expected[f"plain_{name}"] = baked.evaluate(one.circuit, bits)
-        assert np.array_equal(expected[f"layer{n_in}"], rig.matches(weights, bits) >= thresholds[:, None])
-        assert np.array_equal(numbers(scores, expected[f"scores{n_in}"]), rig.matches(weights[:10], bits))
-    netlists = rig.synthesized({name: text for name, (_, text) in cells.items()}, fabric, tmp_path)
-    circuits |= {name: (circuit, netlists[name]) for name, (circuit, _) in cells.items()}
-    y = rig.run(circuits, x, library=rig.models(fabric))
-    for name in circuits:
-        assert np.array_equal(y[name], expected[name]), name
+        expected = [baked.evaluate(one.circuit, bits) for one in (made, scores)]
+        assert np.array_equal(expected[0], rig.matches(weights, bits) >= thresholds[:, None])
+        assert np.array_equal(numbers(scores, expected[1]), rig.matches(weights[:10], bits))
+        found[f"layer{n_in}"], found[f"scores{n_in}"] = (made, bits, expected[0]), (scores, bits, expected[1])
+    return found
+
+
+def test_plain_verilog():
+    found = {f"{fabric}_{name}": one for fabric in baked.FABRICS for name, one in several(fabric).items()}
+    circuits = {name: (one.circuit, one.plain(name)) for name, (one, _, _) in found.items()}
+    source = "".join(text for _, text in circuits.values()) + rig.joined(circuits)
+    y = rig.run(circuits, {name: x for name, (_, x, _) in found.items()}, source)
+    for name, (_, _, expected) in found.items():
+        assert np.array_equal(y[name], expected), name
+
+
+@pytest.mark.parametrize("fabric", baked.FABRICS)
+def test_cells(fabric, tmp_path):
+    """The netlist that synthesis leaves of the cells, on the vendor's models."""
+    found = several(fabric)
+    circuits = {name: (one.circuit, one.verilog(name)) for name, (one, _, _) in found.items()}
+    y = rig.run(circuits, {name: x for name, (_, x, _) in found.items()}, rig.synthesized(circuits, fabric, tmp_path))
+    for name, (_, _, expected) in found.items():
+        assert np.array_equal(y[name], expected), name
 
 
 @pytest.mark.parametrize("weights, thresholds, fabric, message", [

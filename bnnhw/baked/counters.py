@@ -1,12 +1,13 @@
-"""Counting the inputs of a class with short adders, whose carry inputs count inputs too."""
+"""Counting and adding with four-input tables and plain adders (iCE40, ECP5, Gowin), whose carry inputs count inputs too."""
 
 import functools
 
 from .circuit import table_of
-from .numbers import Number, add
+from .numbers import Number, add, at_least, butterfly
 
-__all__ = ["count", "triples_of"]
+__all__ = ["INPUTS", "count", "thresholds", "total", "triples_of"]
 
+INPUTS = 4
 LEAF_COSTS = {2: 4, 3: 3, 4: 6}        # in half tables; three bits take two tables, which are often shared
 
 
@@ -152,3 +153,18 @@ def _build(own, tree):
             return summed._replace(offset=summed.offset + plan[path].offset)
         return own.join(left, right, tree[2])
     return make(tree, ())
+
+
+def total(circuit, numbers):
+    """The sum of ``numbers``, the shortest first."""
+    numbers = list(numbers)
+    while len(numbers) > 1:
+        numbers.sort(key=lambda number: number.most)
+        numbers.append(add(circuit, numbers.pop(0), numbers.pop(0)))
+    return numbers[0] if numbers else Number((), 0)
+
+
+def thresholds(circuit, plus, minus, first, second):
+    """Literals of ``x + y >= first`` and ``x - y >= second``, where x is the sum of ``plus`` and y that of ``minus``."""
+    p, d = butterfly(circuit, total(circuit, plus), total(circuit, minus))
+    return at_least(circuit, p, first, INPUTS), at_least(circuit, d, second, INPUTS)

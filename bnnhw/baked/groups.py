@@ -6,9 +6,9 @@ the classes that agree on one half differ only in how they weigh on the other, a
 serves both halves. With four rows that is the "method of four Russians", transposed.
 """
 
-from .numbers import butterfly, negate, total
+from .numbers import butterfly, negate
 
-__all__ = ["classes", "dot_products"]
+__all__ = ["classes", "halves", "numbers_of"]
 
 
 def classes(weights):
@@ -31,26 +31,29 @@ def classes(weights):
     return found
 
 
-def dot_products(circuit, counts, rows):
-    """The sums of ``pattern[row] * value`` over all patterns, for each row.
+def halves(circuit, counts, rows, total):
+    """From the counts of a group to those of its single rows and pairs of rows.
 
     Parameters
     ----------
     circuit : Circuit
     counts : dict
-        Pattern -> :class:`~.numbers.Number`.
+        Pattern -> list of :class:`~.numbers.Number`.
     rows : int
         Length of a pattern.
+    total : callable (circuit, list of Number) -> Number
 
     Returns
     -------
-    list of Number
+    list of (int, dict)
+        One or two rows, and the same for these; in order. Row k is the sum of ``pattern[k]`` times the numbers of each pattern.
     """
-    if rows == 1:
-        return [total(circuit, counts.values())]
+    if rows <= 2:
+        return [(rows, counts)]
     left = rows // 2
     joined, lefts, rights = {}, {}, {}
-    for pattern, value in counts.items():
+    for pattern, values in counts.items():
+        value = total(circuit, values)
         ours, theirs = pattern[:left], pattern[left:]
         sign = next((w for w in theirs if w), 0)
         theirs = tuple(sign * w for w in theirs)
@@ -68,5 +71,16 @@ def dot_products(circuit, counts, rows):
             d = p if sign > 0 else negate(p)
         lefts.setdefault(ours, []).append(p)
         rights.setdefault(theirs, []).append(d)
-    sums = [{pattern: total(circuit, values) for pattern, values in half.items()} for half in (lefts, rights)]
-    return dot_products(circuit, sums[0], left) + dot_products(circuit, sums[1], rows - left)
+    return halves(circuit, lefts, left, total) + halves(circuit, rights, rows - left, total)
+
+
+def numbers_of(circuit, rows, counts, total):
+    """The sums of the one or two ``rows`` of ``counts``, an element of what :func:`halves` returns."""
+    if rows == 1:
+        return [total(circuit, [value for values in counts.values() for value in values])]
+    plus, minus = (total(circuit, counts.get(pattern, [])) for pattern in ((1, 1), (1, -1)))
+    if plus.bits and minus.bits:
+        p, d = butterfly(circuit, plus, minus)
+    else:
+        p, d = (plus, plus) if plus.bits else (minus, negate(minus))
+    return [total(circuit, [p, *counts.get((1, 0), [])]), total(circuit, [d, *counts.get((0, 1), [])])]

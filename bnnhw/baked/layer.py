@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import ice40, plain
+from . import counters, ice40, plain, wide, xc7
 from .circuit import Circuit
-from .counters import count, triples_of
-from .groups import classes, dot_products
+from .groups import classes, halves, numbers_of
 from .leaves import shared_triples
 from .numbers import at_least
 
@@ -16,15 +15,13 @@ __all__ = ["FABRICS", "Layer", "counts", "layer"]
 
 @dataclass(frozen=True)
 class Fabric:
-    """Inputs of a table, the module that writes cells, and how many rows may make a group."""
-    inputs: int
+    """The module that builds from counts to thresholds, and the one that writes cells."""
+    structure: object
     cells: object
 
 
-FABRICS = {"ice40": Fabric(4, ice40)}
-GROUPS = (1, 2, 3, 4, 5)    # rows of a group that are tried
-LARGE = 1 << 13             # synapses from which on only the usual best are tried
-USUAL = (4, 5)
+FABRICS = {"ice40": Fabric(counters, ice40), "xc7": Fabric(wide, xc7)}
+GROUPS = {16: (1, 2, 3), 128: (3, 4), None: (4, 5)}     # rows of a group that are tried, up to so many inputs
 
 
 @dataclass(frozen=True)
@@ -66,30 +63,32 @@ def _checked(weights, fabric):
     return weights.astype(np.int8)
 
 
-def _sums(weights, rows):
-    """A circuit, and for each row of ``weights`` the Number of agreements."""
+def _groups(weights, rows, structure):
+    """A circuit, and its groups reduced to one or two rows each: pairs of the rows' numbers and :func:`.groups.halves`' counts."""
     n_out, n_in = weights.shape
     circuit = Circuit(n_in)
     groups = [range(first, min(first + rows, n_out)) for first in range(0, n_out, rows)]
     found = [classes(weights[list(group)]) for group in groups]
     keys = [(g, pattern) for g, own in enumerate(found) for pattern in own]
     members = [found[g][pattern] for g, pattern in keys]
-    shared = dict(zip(keys, shared_triples(members, [triples_of(len(own)) for own in members], n_in), strict=True))
-    numbers = []
+    triples = shared_triples(members, [structure.triples_of(len(own)) for own in members], n_in)
+    shared, parts = dict(zip(keys, triples, strict=True)), []
     for g, group in enumerate(groups):
-        values = {pattern: count(circuit, own, shared[g, pattern]) for pattern, own in found[g].items()}
-        for row, number in zip(group, dot_products(circuit, values, len(group)), strict=True):
-            numbers.append(number._replace(offset=number.offset + int(np.sum(weights[row] < 0))))
-    return circuit, numbers
+        values = {pattern: [structure.count(circuit, own, shared[g, pattern])] for pattern, own in found[g].items()}
+        rest = list(group)
+        for size, counts in halves(circuit, values, len(group), structure.total):
+            parts.append((rest[:size], counts))
+            rest = rest[size:]
+    return circuit, parts
 
 
 def _best(weights, fabric, finish):
-    """The cheapest circuit, after ``finish(circuit, numbers)`` has set its outputs and returned the fields."""
+    """The cheapest circuit, after ``finish(circuit, parts)`` has set its outputs and returned the fields."""
     n_out, n_in = weights.shape
     best = None
-    for rows in USUAL if n_out * n_in >= LARGE else GROUPS:
-        circuit, numbers = _sums(weights, rows)
-        fields = finish(circuit, numbers)
+    for rows in next(sizes for limit, sizes in GROUPS.items() if limit is None or n_in <= limit):
+        circuit, parts = _groups(weights, rows, FABRICS[fabric].structure)
+        fields = finish(circuit, parts)
         cells = FABRICS[fabric].cells.verilog(circuit, "layer")[1]
         if best is None or cells < best.cells:
             best = Layer(circuit, fabric, rows, cells, fields)
@@ -116,10 +115,17 @@ def layer(weights, thresholds, fabric):
     thresholds = np.asarray(thresholds)
     if thresholds.shape != weights.shape[:1] or not np.issubdtype(thresholds.dtype, np.integer):
         raise ValueError(f"thresholds must be {weights.shape[0]} integers, not {thresholds.dtype} {thresholds.shape}")
+    bounds = (thresholds - (weights < 0).sum(axis=1)).tolist()      # on the sum of weight times bit
+    structure = FABRICS[fabric].structure
 
-    def finish(circuit, numbers):
-        circuit.outputs = [at_least(circuit, number, int(threshold), FABRICS[fabric].inputs)
-                           for number, threshold in zip(numbers, thresholds, strict=True)]
+    def finish(circuit, parts):
+        circuit.outputs = []
+        for rows, counts in parts:
+            if counts.keys() == {(1, 1), (1, -1)}:
+                circuit.outputs += structure.thresholds(circuit, counts[1, 1], counts[1, -1], *(bounds[row] for row in rows))
+            else:
+                circuit.outputs += [at_least(circuit, number, bounds[row], structure.INPUTS)
+                                    for row, number in zip(rows, numbers_of(circuit, len(rows), counts, structure.total), strict=True)]
         return ()
     return _best(weights, fabric, finish)
 
@@ -134,10 +140,14 @@ def counts(weights, fabric):
     Layer
         Its ``fields`` say where in y each row's number stands, and which constant makes it the number of agreements.
     """
-    def finish(circuit, numbers):
+    weights = _checked(weights, fabric)
+    negatives, structure = (weights < 0).sum(axis=1).tolist(), FABRICS[fabric].structure
+
+    def finish(circuit, parts):
         circuit.outputs, fields = [], []
-        for number in numbers:
-            fields.append((len(circuit.outputs), len(number.bits), number.offset))
-            circuit.outputs += number.bits
+        for rows, counts in parts:
+            for row, number in zip(rows, numbers_of(circuit, len(rows), counts, structure.total), strict=True):
+                fields.append((len(circuit.outputs), len(number.bits), number.offset + negatives[row]))
+                circuit.outputs += number.bits
         return tuple(fields)
-    return _best(_checked(weights, fabric), fabric, finish)
+    return _best(weights, fabric, finish)

@@ -4,16 +4,17 @@ from typing import NamedTuple
 
 from .circuit import FALSE, TRUE, Position
 
-__all__ = ["Number", "add", "at_least", "butterfly", "negate", "pair", "total"]
+__all__ = ["Number", "add", "at_least", "butterfly", "negate", "pair", "top"]
 
 XOR, SECOND = 0b0110, 0b1100        # tables of two inputs
 
 
 class Number(NamedTuple):
-    """``code + offset``, where ``code`` has ``bits`` (literals, least significant first) and 0 <= code <= ``most``."""
+    """``code + offset``, where ``code`` has ``bits`` (literals, least significant first) and ``least <= code <= most``."""
     bits: tuple
     most: int
     offset: int = 0
+    least: int = 0
 
 
 def pair(a, b):
@@ -46,13 +47,13 @@ def add(circuit, a, b, carry=FALSE):
         sums = [positions[0].inputs[0]] if positions[0].inputs else [FALSE]
     else:
         sums = circuit.segment(carry, positions) if positions else []
-    return Number((*low, *sums)[:max(width, 1)], most, a.offset + b.offset)
+    return Number((*low, *sums)[:max(width, 1)], most, a.offset + b.offset, a.least + b.least)
 
 
 def negate(a):
     """``-a``; no logic."""
     full = (1 << len(a.bits)) - 1
-    return Number(tuple(literal ^ 1 for literal in a.bits), full, -full - a.offset)
+    return Number(tuple(literal ^ 1 for literal in a.bits), full - a.least, -full - a.offset, full - a.most)
 
 
 def butterfly(circuit, a, b):
@@ -72,16 +73,8 @@ def butterfly(circuit, a, b):
         positions[-1] = top(subtrahend.bits[-1])
     *sums, sign = circuit.segment(FALSE, positions)
     bits = (p.bits[0], *(literal ^ 1 for literal in sums), sign)       # the sign, inverted twice: an offset instead
-    return p, Number(bits, a.most + (1 << digits), a.offset - b.offset - (1 << digits))
-
-
-def total(circuit, numbers):
-    """The sum of ``numbers``, the shortest first."""
-    numbers = list(numbers)
-    while len(numbers) > 1:
-        numbers.sort(key=lambda number: number.most)
-        numbers.append(add(circuit, numbers.pop(0), numbers.pop(0)))
-    return numbers[0] if numbers else Number((), 0)
+    bias = 1 << digits
+    return p, Number(bits, a.most - b.least + bias, a.offset - b.offset - bias, a.least - b.most + bias)
 
 
 def at_least(circuit, a, threshold, inputs):
