@@ -8,11 +8,9 @@ but a timing analysis sees paths through guards that do not exist: hence the cap
 
 from typing import NamedTuple
 
-from .circuit import Segment, Sum
+from .circuit import TRUE, Segment, Sum
 
-__all__ = ["Cell", "CAP", "chains"]
-
-CAP = 120           # cells of a chain; eight make a tile of iCE40
+__all__ = ["Cell", "chains"]
 
 
 class Cell(NamedTuple):
@@ -28,7 +26,7 @@ class Cell(NamedTuple):
     guard: bool
 
 
-def chains(circuit, live, flips, cap=CAP):
+def chains(circuit, live, flips, cap, own_guard):
     """Lists of :class:`Cell`, each a chain of at most ``cap`` cells (or one segment) that begins with any carry.
 
     Parameters
@@ -38,6 +36,8 @@ def chains(circuit, live, flips, cap=CAP):
     flips : dict
         Of each segment: whether its operands and sums are inverted.
     cap : int
+    own_guard : bool
+        Whether the last digit of a segment can be its guard even where its operand is no constant.
 
     Returns
     -------
@@ -81,7 +81,10 @@ def chains(circuit, live, flips, cap=CAP):
                 else:
                     extra = position.inputs[0] if position.inputs else 0
                     assert at == len(positions) - 1
-                    chain.append(Cell(0, 0, extra, made, True))
+                    if own_guard or extra <= TRUE:
+                        chain.append(Cell(0, 0, extra, made, True))
+                    else:
+                        chain.append(Cell(extra ^ flip, flip, 0, made, False))
         if chain:
             packed.append((first, chain))
     return packed

@@ -138,6 +138,10 @@ class Circuit:
                 return (source,)
         return ()
 
+    def position(self, node):
+        """The :class:`Position` of a :class:`Sum`."""
+        return self.nodes[node.segment].positions[node.at]
+
     def live(self):
         """Nodes on which an output depends, ascending, without the constant."""
         seen, stack = {0}, [literal >> 1 for literal in self.outputs]

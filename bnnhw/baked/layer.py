@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import counters, ice40, plain, wide, xc7
+from . import counters, ecp5, gowin, ice40, plain, wide, xc7
 from .circuit import Circuit
 from .groups import classes, halves, numbers_of
 from .leaves import shared_triples
@@ -20,7 +20,8 @@ class Fabric:
     cells: object
 
 
-FABRICS = {"ice40": Fabric(counters, ice40), "xc7": Fabric(wide, xc7)}
+FABRICS = {"ice40": Fabric(counters, ice40), "ecp5": Fabric(counters, ecp5), "gowin": Fabric(counters, gowin),
+           "xc7": Fabric(wide, xc7)}
 GROUPS = {16: (1, 2, 3), 128: (3, 4), None: (4, 5)}     # rows of a group that are tried, up to so many inputs
 
 
@@ -64,7 +65,7 @@ def _checked(weights, fabric):
 
 
 def _groups(weights, rows, structure):
-    """A circuit, and its groups reduced to one or two rows each: pairs of the rows' numbers and :func:`.groups.halves`' counts."""
+    """A circuit, and its groups reduced to one or two rows each: (the rows, counts) as of :func:`.groups.halves`."""
     n_out, n_in = weights.shape
     circuit = Circuit(n_in)
     groups = [range(first, min(first + rows, n_out)) for first in range(0, n_out, rows)]
@@ -124,8 +125,9 @@ def layer(weights, thresholds, fabric):
             if counts.keys() == {(1, 1), (1, -1)}:
                 circuit.outputs += structure.thresholds(circuit, counts[1, 1], counts[1, -1], *(bounds[row] for row in rows))
             else:
+                numbers = numbers_of(circuit, len(rows), counts, structure.total)
                 circuit.outputs += [at_least(circuit, number, bounds[row], structure.INPUTS)
-                                    for row, number in zip(rows, numbers_of(circuit, len(rows), counts, structure.total), strict=True)]
+                                    for row, number in zip(rows, numbers, strict=True)]
         return ()
     return _best(weights, fabric, finish)
 

@@ -5,7 +5,7 @@ flipped, each table and each sum inverted, and what must agree is a system of pa
 equation that closes a cycle wrongly costs an inverter (or a second table).
 """
 
-from .circuit import Lut, Segment, Sum
+from .circuit import TRUE, Lut, Segment, Sum
 
 __all__ = ["polarities"]
 
@@ -36,30 +36,60 @@ class _Parities:
         return True
 
 
-def polarities(circuit, live):
+def polarities(circuit, live, free):
     """Whether each node is emitted inverted (table, sum) or flipped (segment), as a dict.
 
     A digit of a segment with flip f takes the literal's node at polarity ``inverted ^ f``; where that is not the node's own,
     an inverter is needed.
+
+    Parameters
+    ----------
+    circuit : Circuit
+    live : list of int
+    free : int
+        0: both operands of a digit must be plain, and a sum may come out inverted at no cost (iCE40).
+        1: one operand may be inverted at no cost, and sums are what they are (Gowin).
     """
     parities = _Parities()
     segments = [node for node in live if isinstance(circuit.nodes[node], Segment)]
 
-    def operands(node):
-        carry, positions = circuit.nodes[node]
-        for literal in (carry, *(literal for position in positions if len(position.inputs) == 2 for literal in position.inputs)):
-            if literal > 1:
-                yield literal
-    movable = (Lut, Sum)
+    def parity(node):
+        """Where a node stands; inputs and registers stand fast."""
+        if isinstance(circuit.nodes[node], (Lut, Sum, Segment)):
+            return parities.find(node)
+        return parities.find(0)
+
+    def agree(segment, literal):
+        """Try to have ``literal`` plain in ``segment``."""
+        source = literal >> 1
+        movable = isinstance(circuit.nodes[source], (Lut, Sum))
+        return parities.join(segment, source if movable else 0, literal & 1)
+
+    def known(segment, literal):
+        """Whether that is decided: True, False, or None."""
+        (a, p), (b, q) = parity(segment), parity(literal >> 1)
+        return p ^ q == literal & 1 if a == b else None
+    digits = [(node, [literal for literal in position.inputs if literal > 1])
+              for node in segments for position in circuit.nodes[node].positions if len(position.inputs) == 2]
+    carries = [(node, [circuit.nodes[node].carry]) for node in segments if circuit.nodes[node].carry > 1]
+    if free:
+        for number in live:
+            node = circuit.nodes[number]
+            if isinstance(node, Sum):       # the complement of a carry comes out as the carry
+                parities.join(number, node.segment, int(circuit.position(node).inputs == (TRUE,)))
+    # what stands fast first; then whatever is still open
     for fixed in (True, False):
-        for node in segments:
-            for literal in operands(node):
-                source = literal >> 1
-                if isinstance(circuit.nodes[source], movable) != fixed:
-                    parities.join(node, source if isinstance(circuit.nodes[source], movable) else 0, literal & 1)
+        for node, literals in carries + digits * (1 - free):
+            for literal in literals:
+                if isinstance(circuit.nodes[literal >> 1], (Lut, Sum)) != fixed:
+                    agree(node, literal)
+    if free:
+        for node, literals in digits:
+            if len(literals) == 2 and not any(known(node, literal) for literal in literals):
+                any(known(node, literal) is None and agree(node, literal) for literal in literals)
     result = {}
     for node in live:
-        root, parity = parities.find(node)
+        root, bit = parity(node)
         zero, base = parities.find(0)
-        result[node] = parity ^ base if root == zero else parity
+        result[node] = bit ^ base if root == zero else bit
     return result

@@ -1,4 +1,4 @@
-"""Counting and adding with six-input tables beside the carry chain (xc7): atoms, sums of three, two digits of a comparison per table.
+"""Counting and adding with six-input tables beside the carry chain (xc7): atoms, sums of three, short comparisons.
 
 In a chain every digit's table computes its propagate signal from up to six inputs, and a second function of five of them.
 Nothing needs to be inverted but what goes straight into a carry.
@@ -8,7 +8,7 @@ import functools
 
 from .circuit import FALSE, Position, table_of
 from .counters import literal
-from .numbers import Number, at_least, butterfly, pair, top
+from .numbers import Number, at_least, butterfly, top
 
 __all__ = ["INPUTS", "count", "thresholds", "total", "triples_of"]
 
@@ -162,9 +162,10 @@ def reaches(circuit, x, y, flip, carry):
     for k in range(0, len(x), 2):
         a, b = x[k:k + 2], y[k:k + 2]
 
-        def digits(bits, own=len(a)):
+        own, full = len(a), (1 << len(a)) - 1
+
+        def digits(bits, own=own):
             return sum(bit << j for j, bit in enumerate(bits[:own])) + sum((bit ^ flip) << j for j, bit in enumerate(bits[own:]))
-        full = (1 << len(a)) - 1
         positions.append(Position((*a, *b), table_of(2 * len(a), lambda *v, digits=digits, full=full: digits(v) == full),
                                   table_of(2 * len(a), lambda *v, digits=digits, full=full: digits(v) > full)))
     return circuit.segment(carry, [*positions, top(FALSE)])[-1]

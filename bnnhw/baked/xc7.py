@@ -134,7 +134,8 @@ class _Xc7(Writer):
             self.line(f"assign s{number}[{at}] = 1'b0, d{number}[{at}] = 1'b0;")
         for k in range(blocks):
             span = f"[{4 * k + 3}:{4 * k}]"
-            enters = {"CI": "1'b0", "CYINIT": self.plain(carry)} if k == 0 else {"CI": f"c{number}[{4 * k - 1}]", "CYINIT": "1'b0"}
+            below = f"c{number}[{4 * k - 1}]" if k else "1'b0"
+            enters = {"CI": below, "CYINIT": "1'b0" if k else self.plain(carry)}
             self.cell("CARRY4", {}, {"O": f"o{number}{span}", "CO": f"c{number}{span}", "S": f"s{number}{span}",
                                      "DI": f"d{number}{span}"} | enters)
         self.line(f"assign t{number} = o{number}[{len(positions) - 1}:0];")
