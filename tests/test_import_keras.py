@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnnhw import reference
+from bnnhw import cli, reference
 from bnnhw.importers import keras as importer
 from bnnhw.importers.exact import Builder
 from bnnhw.importers.keras_quantizers import applied, weighed
 from bnnhw.importers.onnx_windows import Padded
 from bnnhw.importers.problems import Refusal
-from bnnhw.ir import TensorType
+from bnnhw.ir import Network, TensorType
 
 from . import keras_larq as larq
 from .keras_larq import keras
@@ -142,7 +142,7 @@ def random_model(seed):
     return stirred(maker.model(), seed), maker.used
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_random_models(tmp_path_factory, seed):
     model, _ = random_model(seed)
@@ -165,6 +165,94 @@ def test_random_models_are_mostly_taken(tmp_path):
         used.update(set(parts))
     assert taken >= 9
     assert not {"ste_sign", "SteTern", "SteHeaviside", "DoReFa", "MagnitudeAwareSign", "Add", "ZeroPadding2D"} - used.keys()
+
+
+def edge(network, name):
+    """The network up to one of its edges."""
+    needed, waiting = set(), [name]
+    while waiting:
+        needed.add(waiting[-1])
+        waiting += network.operations[waiting.pop()].inputs
+    return Network([operation for name, operation in network.operations.items() if name in needed], (name,))
+
+
+def test_trained_model_and_its_hidden_signs(tmp_path):
+    """A Sequential model after some steps of training with the straight-through estimator; no sign differs on the way."""
+    keras.utils.set_random_seed(1)
+    rng = np.random.default_rng(1)
+    signs = dict(input_quantizer="ste_sign", kernel_quantizer="ste_sign", use_bias=False)
+    model = keras.Sequential([
+        L.Input((8, 8)), L.Reshape((8, 8, 1)), L.Rescaling(1 / 127.5, -1), larq.QuantConv2D(8, 3, kernel_quantizer="ste_sign"),
+        L.BatchNormalization(), larq.QuantConv2D(8, 3, padding="same", pad_values=1.0, name="second", **signs),
+        L.MaxPooling2D(2), L.BatchNormalization(scale=False), L.Dropout(0.1), L.Flatten(),
+        larq.QuantDense(16, name="third", **signs), L.BatchNormalization(), larq.QuantDense(4, name="fourth", **signs),
+        L.BatchNormalization(), L.Activation("softmax")])
+    model.compile(optimizer=keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy")
+    x = rng.integers(0, 256, (128, 8, 8))
+    y = 2 * (x[:, :4].sum((1, 2)) > x[:, 4:].sum((1, 2))) + (x[:, :, :4].sum((1, 2)) > x[:, :, 4:].sum((1, 2)))
+    model.fit(x.astype(np.float32), y, epochs=3, batch_size=32, verbose=0)
+    found = compare(model, tmp_path / "net.h5", 400)
+    assert found.network.types[found.network.inputs[0]].shape == (8, 8, 1)
+    assert "layer 'rescaling" in found.provenance["imported"]["assumed"] and "2/255" in found.provenance["imported"]["assumed"]
+    images = pixels(model, 400)
+    for name in ("second", "third", "fourth"):
+        before = model.layers[model.layers.index(model.get_layer(name)) - 1]
+        scores = keras.Model(model.inputs, before.output).predict(images.astype(np.float32), verbose=0)
+        decided = reference.run(edge(found.network, f"{name}_input"), images[..., None])[f"{name}_input"]
+        assert np.array_equal(decided.reshape(len(decided), -1), np.where(scores >= 0, 1, -1).reshape(len(scores), -1))
+
+
+@settings(max_examples=10, deadline=None)
+@given(height=st.integers(3, 9), width=st.integers(3, 9), rows=st.integers(1, 4), columns=st.integers(1, 4),
+       stride=st.integers(1, 3), pad=st.sampled_from([0.0, 1.0, -1.0]), deep=st.booleans(), seed=st.integers(0, 99))
+def test_same_padding(tmp_path_factory, height, width, rows, columns, stride, pad, deep, seed):
+    """What is left over of a side comes behind; the stored numbers, not only the decisions, are compared."""
+    keras.utils.set_random_seed(seed)
+    source = L.Input((height, width, 2))
+    settings = dict(strides=stride, padding="same", pad_values=pad, use_bias=False, input_quantizer="ste_sign", name="conv")
+    x = L.Rescaling(1, -127.5)(source)
+    if deep:
+        x = larq.QuantDepthwiseConv2D((rows, columns), depthwise_quantizer="ste_sign", **settings)(x)
+    else:
+        x = larq.QuantConv2D(3, (rows, columns), kernel_quantizer="ste_sign", **settings)(x)
+    model = keras.Model(source, larq.QuantDense(3, kernel_quantizer="ste_sign")(L.Flatten()(x)))
+    found = compare(model, tmp_path_factory.getbasetemp() / "same.h5", 20, seed=seed)
+    images = pixels(model, 20, seed)
+    scores = keras.Model(source, x).predict(images.astype(np.float32), verbose=0)
+    assert np.array_equal(reference.run(edge(found.network, "conv"), images)["conv"], scores)
+
+
+def test_stored_signs_of_plain_layers(tmp_path):
+    """Keras' own layers whose weights are +a, -a and 0; relu behind which a quantizer stands; operations of keras.ops."""
+    keras.utils.set_random_seed(2)
+    rng = np.random.default_rng(2)
+    source = L.Input((7, 6, 2), dtype="uint8")
+    x = L.Conv2D(6, 3, padding="same", strides=2, activation="relu")(L.Rescaling(1.0)(source))
+    x = L.BatchNormalization(epsilon=1e-5)(x)
+    x = L.Activation(larq.DoReFa(k_bit=2))(L.ReLU(max_value=6)(x))
+    y = L.BatchNormalization()(L.DepthwiseConv2D(3, padding="same")(x))
+    x = keras.ops.sign(y) + L.Activation(larq.SteSign())(L.BatchNormalization()(y))
+    x = L.Dense(5, activation="linear")(L.Flatten()(L.GlobalMaxPooling2D(keepdims=True)(x)))
+    model = stirred(keras.Model(source, L.Softmax()(x)), 2)
+    for layer in model.layers:
+        for variable in layer.variables:
+            if variable.path.endswith("kernel"):
+                scale = 1.0 if "depthwise" in variable.path else rng.uniform(0.1, 2, variable.shape[-1])
+                variable.assign(rng.integers(-1, 2, variable.shape) * np.float32(scale))
+    found = compare(model, tmp_path / "net.h5", 300)
+    assert "assumed" not in found.provenance["imported"]
+
+
+def test_the_input_can_be_told(tmp_path, capsys):
+    """As --input-scale and --input-range of the command; without them pixel / 255 is assumed, and said."""
+    keras.utils.set_random_seed(3)
+    model = stirred(keras.Sequential([L.Input((6,)), larq.QuantDense(8, kernel_quantizer="ste_sign"), L.BatchNormalization(),
+                                      larq.QuantDense(4, input_quantizer="ste_sign", kernel_quantizer="ste_sign")]), 3)
+    found = compare(model, tmp_path / "net.h5", scale=Fraction(1, 255))
+    assert found.provenance["imported"]["assumed"].startswith("the model's input is taken to be pixel / 255")
+    compare(model, tmp_path / "net.h5", scale=2 / 255, offset=-1, input_scale=Fraction(2, 255), input_offset=-1)
+    assert cli.main(["import", str(tmp_path / "net.h5"), "--check", "--input-scale", "1/16", "--input-range", "-8", "7"]) == 0
+    assert "input: 6, -8 to 7" in capsys.readouterr().out
 
 
 # What Larq and QKeras themselves made: tests/keras_files/make.py.

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..artifact import Artifact
 from ..ir import NetworkError, TensorType
 from .exact import Builder
-from .keras_file import DAMAGE, opened
+from .keras_file import stored_in
 from .keras_graph import bare, graph_of
 from .keras_layers import ACCEPTED, HANDLERS, JOINING
 from .onnx_windows import Padded
@@ -22,9 +22,13 @@ from .value import Value
 
 __all__ = ["read"]
 
+DAMAGE = (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, ZeroDivisionError, RecursionError,
+          MemoryError)
 PIXELS = (0, 255, 1)
 AXES = {1: "NC", 2: "NHW", 3: "NHWC"}
 CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda")
+MODELS = ("Functional", "Sequential", "Model")
+MOVING = ("Reshape", "Flatten", "Dropout")      # layers that change no number
 MOST_WORK = 2**19       # channels, over all layers
 IGNORED = {"training": (False, None), "mask": (None,)}     # arguments of a call that say nothing
 
@@ -58,8 +62,14 @@ class _Walk:
             return self.scale, self.offset, None
         if str(source.config["dtype"]).startswith(("int", "uint", "bool")):
             return Fraction(1), self.offset, None
-        users = [layer for layer in self.graph.layers if source.key in layer.inputs]
-        if users and all(layer.kind == "Rescaling" for layer in users):
+        moved, users = {source.key}, []
+        for layer in self.graph.layers:
+            if moved.intersection(layer.inputs):
+                if layer.kind in MOVING:
+                    moved.add(layer.key)
+                else:
+                    users.append(layer.kind)
+        if users and set(users) == {"Rescaling"}:
             return Fraction(1), self.offset, "the model rescales its input itself: it is taken to be the integers 0 to 255"
         return Fraction(1, 255), self.offset, "the model's input is taken to be pixel / 255 (--input-scale sets another)"
 
@@ -88,6 +98,8 @@ class _Walk:
         kind = bare(layer.kind)
         if kind in CODE:
             raise Inexpressible("it holds Python code, which is never run", "layers of Keras, Larq and QKeras")
+        if kind in MODELS:
+            raise Inexpressible("it is a model inside the model", "layers alone: rebuild the model from the inner one's layers")
         if kind not in HANDLERS and kind not in JOINING:
             raise Inexpressible("this layer is not known", ACCEPTED)
         layer.check_type()
@@ -184,17 +196,16 @@ def read(path, *, input_scale=None, input_offset=0, input_limits=None):
         With all problems that were found.
     """
     path = Path(path)
-    with opened(path) as stored:
-        try:
-            graph = graph_of(stored.model)
-            walk = _Walk(stored, graph, None if input_scale is None else Fraction(input_scale), Fraction(input_offset),
-                         input_limits or PIXELS)
-            network = walk.network()
-        except Inexpressible as error:
-            raise Refusal(path, [Problem("", "", error.reason, error.accepted)]) from None
-        except DAMAGE as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-            raise Refusal(path, [Problem("", "", f"its model_config does not fit together ({said})")]) from None
+    stored = stored_in(path)
+    try:
+        walk = _Walk(stored, graph_of(stored.model), None if input_scale is None else Fraction(input_scale),
+                     Fraction(input_offset), input_limits or PIXELS)
+        network = walk.network()
+    except Inexpressible as error:
+        raise Refusal(path, [Problem("", "", error.reason, error.accepted)]) from None
+    except DAMAGE as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise Refusal(path, [Problem("", "", f"its model_config does not fit together ({said})")]) from None
     if walk.problems:
         raise Refusal(path, walk.problems)
     imported = {"kind": "Keras .h5", "file": path.name, "file_sha256": _digest(path)}

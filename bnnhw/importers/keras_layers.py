@@ -72,10 +72,10 @@ def _finished(walk, layer, out, factor, bias):
 
 
 def dense(walk, layer, x):
-    layer.only("quantization_config", None)
-    x = _plain(_quantized_input(walk, layer, x))
     units = layer.integer("units")
-    walk.expect(x.type.shape[:-1] + (units,))
+    walk.expect(_plain(x).type.shape[:-1] + (units,))
+    layer.only("quantization_config", None)
+    x = _quantized_input(walk, layer, x)
     if x.axes != "NC":
         raise Inexpressible(f"its input has the shape {x.shape}", "a vector: Flatten before it")
     kernel, factor, bias = _weights(walk, layer, (x.channels, units), units)
@@ -90,8 +90,6 @@ def _same(size, kernel, stride):
 
 def _windows(walk, layer, x, kernel, stride, channels):
     """Padding (top, bottom, left, right) and the number it is made of; the input without zeros around it."""
-    layer.only("data_format", "channels_last", None)
-    layer.only("dilation_rate", 1, [1, 1], (1, 1))
     padded = x if isinstance(x, Padded) else Padded(x, NO_PADDING, Fraction(0))
     _map(padded.value)
     mode, padding, pad = layer.text("padding", "valid").lower(), padded.padding, padded.pad
@@ -108,25 +106,31 @@ def _windows(walk, layer, x, kernel, stride, channels):
     sizes = [(size - k) // s + 1 for size, k, s in zip((height + sum(padding[:2]), width + sum(padding[2:])), kernel, stride,
                                                        strict=True)]
     walk.expect((*sizes, channels))
+    layer.only("data_format", "channels_last", None)
+    layer.only("dilation_rate", 1, [1, 1], (1, 1))
     return padded.value, padding, pad
 
 
+def _quantized_windows(walk, layer, x, *sizes):
+    """As :func:`_windows`, behind the layer's quantizer of its input."""
+    _windows(walk, layer, x, *sizes)        # first what shape the result has, should the quantizer be refused
+    return _windows(walk, layer, _quantized_input(walk, layer, x), *sizes)
+
+
 def conv2d(walk, layer, x):
-    x = _quantized_input(walk, layer, x)
-    layer.only("groups", 1)
     size, stride, filters = layer.pair("kernel_size"), layer.pair("strides", (1, 1)), layer.integer("filters")
-    value, padding, pad = _windows(walk, layer, x, size, stride, filters)
+    value, padding, pad = _quantized_windows(walk, layer, x, size, stride, filters)
+    layer.only("groups", 1)
     kernel, factor, bias = _weights(walk, layer, (*size, value.channels, filters), filters)
     out = walk.build.conv(layer.name, value, kernel.transpose(3, 0, 1, 2), stride, padding, pad)
     return _finished(walk, layer, out, factor, bias)
 
 
 def depthwise(walk, layer, x):
-    x = _quantized_input(walk, layer, x)
-    layer.only("depth_multiplier", 1)
     size, stride = layer.pair("kernel_size"), layer.pair("strides", (1, 1))
     channels = (x.value if isinstance(x, Padded) else x).channels
-    value, padding, pad = _windows(walk, layer, x, size, stride, channels)
+    value, padding, pad = _quantized_windows(walk, layer, x, size, stride, channels)
+    layer.only("depth_multiplier", 1)
     kernel, factor, bias = _weights(walk, layer, (*size, channels, 1), channels, ("depthwise_kernel", "kernel"),
                                     "depthwise_quantizer")
     out = walk.build.depthwise(layer.name, value, kernel[..., 0].transpose(2, 0, 1), stride, padding, pad)
