@@ -47,7 +47,9 @@ class Core(wiring.Component):
                 _join(m, streams.pop(source), port)
             for name, port in zip(element.streams, _ports(component, "o", element.streams), strict=True):
                 streams[name] = port
-                _show(m, name, port)
+                _show(m, name, port.payload, port.valid, port.ready)
+            for k, wires in enumerate(component.seen if element.stage and element.stage.inner else ()):
+                _show(m, _inner(element.name, k), *wires)
         result, = streams.values()
         _join(m, result, self.o)
 
@@ -59,12 +61,17 @@ def _ports(component, letter, names):
     return [getattr(component, letter if len(names) == 1 else f"{letter}{k}") for k in range(len(names))]
 
 
-def _show(m, name, source):
+def _show(m, name, payload, valid, ready):
     """Give a stream wires with names that do not depend on its neighbours, for simulation to look at; they cost nothing."""
-    for member in ("payload", "valid", "ready"):
-        value = Value.cast(getattr(source, member))
+    for member, value in (("payload", payload), ("valid", valid), ("ready", ready)):
+        value = Value.cast(value)
         wire = Signal(len(value), name=f"{name}__{member}")
         m.d.comb += wire.eq(value)
+
+
+def _inner(name, k):
+    """What the wires of a stage's k-th inner edge are called."""
+    return f"{name}_inner{k}"
 
 
 def _join(m, source, sink):
@@ -107,11 +114,16 @@ class Tap:
 
 
 def taps(plan):
-    """A :class:`Tap` for every stage that carries a whole edge of the network, in order; the result's beats are none."""
+    """A :class:`Tap` for every edge of the network that a stage carries, in order; the result's beats are none."""
     found = []
     for element in plan.elements:
         stage = element.stage
-        if stage is None or stage.edge is None or stage is plan.stages[-1]:
+        if stage is None:
+            continue
+        for k, edge in enumerate(stage.inner):
+            type = plan.network.types[edge]
+            found.append(Tap(edge, stage.name, _inner(stage.name, k), type.size, 1, 1, type.lo, type.step))
+        if stage.edge is None or stage is plan.stages[-1]:
             continue
         type = plan.network.types[stage.edge]
         found.append(Tap(stage.edge, stage.name, stage.name, plan.lanes_out(stage.name), stage.bits_out, element.words_out,

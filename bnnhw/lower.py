@@ -5,6 +5,8 @@ the dense layer or convolution in front of it, and flattening vanishes, since st
 Between stages every value travels as its code ``(value - lo) / step`` of the edge's type.
 """
 
+import numpy as np
+
 from .errors import UserError
 from .ir import (
     Add,
@@ -19,6 +21,7 @@ from .ir import (
 )
 from .matching import matching
 from .rewrite import WEIGHTED, rewrite
+from .sparse import GroupSum, Lookup, Thermometer
 from .stages import (
     AddStage,
     AffineStage,
@@ -27,17 +30,19 @@ from .stages import (
     DenseStage,
     DepthwiseStage,
     InputStage,
+    LookupStage,
     MaxPoolStage,
     ScoresStage,
     SumPoolStage,
     ThresholdStage,
+    TournamentStage,
 )
 
 __all__ = ["LoweringError", "lower"]
 
 RESERVED = ("i", "o", "clk", "rst", "s_axis", "m_axis")     # ports of the modules in which the stages stand
 RESERVED_ENDS = ("_join", "_split", "_fork")
-RESERVED_MIDDLE = "_to_"
+RESERVED_MIDDLE = "_to_", "_inner"
 STAGES = {"Dense": DenseStage, "Conv2d": ConvStage, "DepthwiseConv2d": DepthwiseStage}
 
 
@@ -55,17 +60,22 @@ class _Lowering:
         self.given, self.scores = given, scores
         self.network, self.titles = rewrite(given)
         self.stages, self.made = [], {}     # made: edge -> the stage that gives it
+        self.chained = set()                # operations that are part of a LookupStage
 
     def add(self, kind, operation, edge, **facts):
         title = self.titles.get(operation.name, operation.name)
         name = operation.name if any(stage.name == title for stage in self.stages) else title
-        if name in RESERVED or name.endswith(RESERVED_ENDS) or RESERVED_MIDDLE in name:
-            ends = ", ".join(f"...{end}" for end in RESERVED_ENDS)
-            _refuse(name, f"the hardware needs this name for itself (as {', '.join(RESERVED)}, {ends}, ...{RESERVED_MIDDLE}...): "
+        if name in RESERVED or name.endswith(RESERVED_ENDS) or any(middle in name for middle in RESERVED_MIDDLE):
+            ends, middles = ", ".join(f"...{end}" for end in RESERVED_ENDS), ", ".join(f"...{m}..." for m in RESERVED_MIDDLE)
+            _refuse(name, f"the hardware needs this name for itself (as {', '.join(RESERVED)}, {ends}, {middles}): "
                           "choose another")
         sources = [self.made[source] for source in operation.inputs if self.made[source] is not None]
         self.stages.append(kind(name, sources, edge if edge in self.given.operations else None, **facts))
         self.made[edge] = name
+
+    def at_once(self, edge):
+        """Whether a stage gives all elements of ``edge`` in one word."""
+        return any(isinstance(stage, LookupStage) for stage in self.stages if stage.name == self.made[edge])
 
     def only_taker(self, edge, behind=()):
         """The operation that alone takes ``edge``, or None; operations of kind ``behind`` are looked through."""
@@ -79,7 +89,7 @@ class _Lowering:
         """Values arrive in whole bytes; a threshold that alone takes them works on those."""
         if type.is_bipolar:             # a byte per sign: 0 is -1, anything else +1
             self.add(ThresholdStage, operation, operation.name, elements=type.size, bits=8, levels=[[1]], falling=[False])
-        elif isinstance(self.only_taker(operation.name, behind=Flatten), Threshold):
+        elif isinstance(self.only_taker(operation.name, behind=Flatten), (Threshold, Thermometer)):
             self.made[operation.name] = None
         else:
             self.add(InputStage, operation, operation.name, elements=type.size, bits=type.bits)
@@ -127,6 +137,33 @@ class _Lowering:
         self.add(AddStage, operation, operation.name, elements=first.size, bits=(first.bits, second.bits), scales=scales,
                  width=result.bits)
 
+    def thermometer(self, operation, type):
+        """With one level it is a threshold."""
+        if operation.levels.shape[-1] != 1:
+            _refuse(operation.name, f"there is hardware for one level, not yet for {operation.levels.shape[-1]}")
+        levels = operation.levels.reshape(-1, 1)
+        self.threshold(Threshold(operation.name, operation.inputs[0], levels, [False] * len(levels)), type)
+
+    def lookup(self, operation, type):
+        """A chain of tables and the votes behind it are one stage; the first of them makes it."""
+        if operation.name in self.chained:
+            return
+        chain = [operation]
+        while isinstance(taker := self.only_taker(chain[-1].name), Lookup):
+            chain.append(taker)
+        if not isinstance(taker, GroupSum):
+            _refuse(chain[-1].name, "what alone takes a Lookup must be another one, or a GroupSum")
+        self.chained |= {own.name for own in (*chain, taker)}
+        layers = [(own.indices.tolist(), [sum(1 << t for t in np.flatnonzero(table > 0).tolist()) for table in own.tables])
+                  for own in chain]
+        votes = GroupSum(taker.name, operation.inputs[0], taker.groups)     # whose input is the chain's
+        self.add(LookupStage, votes, taker.name, elements=type.size, layers=layers, groups=taker.groups,
+                 inner=[own.name for own in chain])
+
+    def votes(self, operation, type):
+        if operation.name not in self.chained:
+            _refuse(operation.name, "there is hardware for votes behind a Lookup only")
+
     def result(self, operation, type):
         name, outputs = operation.name, self.given.outputs
         if self.network.consumers(name):
@@ -136,7 +173,8 @@ class _Lowering:
         facts = {"classes": type.size, "score_bits": type.bits}
         class_bits = self.network.types[name].bits
         if not self.scores:
-            self.add(ClassStage, operation, name, bytes_per_beat=-(-class_bits // 8), **facts)
+            kind = TournamentStage if self.at_once(operation.inputs[0]) else ClassStage
+            self.add(kind, operation, name, bytes_per_beat=-(-class_bits // 8), **facts)
             return
         width = 1 + max(max(end, ~end).bit_length() for end in (type.lo, type.hi, type.size - 1))
         self.add(ScoresStage, operation, name, bytes_per_beat=-(-width // 8), lo=type.lo, step=type.step, **facts)
@@ -151,7 +189,8 @@ class _Lowering:
             if name not in (ends[0].name, *ends[0].inputs):
                 _refuse(name, "only a class and its scores can be outputs")
         actions = {Threshold: self.threshold, MaxPool2d: self.pool, SumPool2d: self.pool, Affine: self.affine, Add: self.add_up,
-                   ArgMax: self.result} | dict.fromkeys(WEIGHTED, self.weighted)
+                   ArgMax: self.result, Thermometer: self.thermometer, Lookup: self.lookup, GroupSum: self.votes}
+        actions |= dict.fromkeys(WEIGHTED, self.weighted)
         for name, operation in self.network.operations.items():
             if isinstance(operation, Input):
                 self.input(operation, self.network.types[name])

@@ -2,7 +2,7 @@
 
 from amaranth import *
 
-__all__ = ["FALSE", "TRUE", "Tables"]
+__all__ = ["FALSE", "TRUE", "Tables", "expression"]
 
 FALSE, TRUE = 0, 1  # literals of the constants
 
@@ -123,7 +123,7 @@ class Tables:
         for node in sorted(needed - {0} - set(free)):
             table, inputs = self.nodes[node]
             signals[node] = Signal(name=f"{name}_t{node}")
-            m.d.comb += signals[node].eq(_expression(table, [at(source, stage(node)) for source in inputs]))
+            m.d.comb += signals[node].eq(expression(table, [at(source, stage(node)) for source in inputs]))
         results = []
         for literal in outputs:
             bit = at(literal >> 1, len(cuts)) if literal >> 1 else Const(0, 1)
@@ -156,7 +156,7 @@ def _bitwise(table, inputs):
     return out
 
 
-def _expression(table, inputs):
+def expression(table, inputs):
     """``table`` over one-bit Values: Shannon's expansion from the last input on, simplified."""
     if not inputs:
         return Const(table & 1, 1)
@@ -165,25 +165,25 @@ def _expression(table, inputs):
     low, high = table & full, table >> half
     *rest, last = inputs
     if low == high:
-        return _expression(low, rest)
+        return expression(low, rest)
     if low == high ^ full:
-        return last if low == 0 else ~last if low == full else _expression(low, rest) ^ last
+        return last if low == 0 else ~last if low == full else expression(low, rest) ^ last
     if low == 0:
-        return last & _expression(high, rest)
+        return last & expression(high, rest)
     if low == full:
-        return ~last | _expression(high, rest)
+        return ~last | expression(high, rest)
     if high == 0:
-        return ~last & _expression(low, rest)
+        return ~last & expression(low, rest)
     if high == full:
-        return last | _expression(low, rest)
+        return last | expression(low, rest)
     either = low ^ high
     if _is_parity(either, len(rest)):
         # A majority, written so that it shares the parity with a full adder's sum.
         if low & high == low:
-            return _expression(low, rest) | (last & _expression(either, rest))
+            return expression(low, rest) | (last & expression(either, rest))
         if low & high == high:
-            return _expression(high, rest) | (~last & _expression(either, rest))
-    return Mux(last, _expression(high, rest), _expression(low, rest))
+            return expression(high, rest) | (~last & expression(either, rest))
+    return Mux(last, expression(high, rest), expression(low, rest))
 
 
 def _is_parity(table, inputs):

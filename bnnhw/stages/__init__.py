@@ -4,8 +4,10 @@ from .base import BufferOptions, FoldingError, Stage, divisors
 from .conv import ConvStage, DepthwiseStage
 from .dense import DenseStage
 from .elementwise import AddStage, AffineStage, InputStage, ThresholdStage
+from .lookup import LookupStage, TournamentStage
 from .pool import MaxPoolStage, SumPoolStage
 from .result import ClassStage, ScoresStage
 
 __all__ = ["AddStage", "AffineStage", "BufferOptions", "ClassStage", "ConvStage", "DenseStage", "DepthwiseStage", "FoldingError",
-           "InputStage", "MaxPoolStage", "ScoresStage", "Stage", "SumPoolStage", "ThresholdStage", "divisors"]
+           "InputStage", "LookupStage", "MaxPoolStage", "ScoresStage", "Stage", "SumPoolStage", "ThresholdStage",
+           "TournamentStage", "divisors"]

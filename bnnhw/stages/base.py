@@ -52,8 +52,11 @@ class Stage:
         Elements of a frame at each input and at the output.
     bits_in, bits_out : int
         Width of an element there; ``bits(port)`` for stages with several inputs.
+    inner : sequence of str
+        Edges of the network, of signs, that it carries inside; its component's ``seen`` has their wires.
     """
     kind = None
+    inner = ()
 
     def __init__(self, name, sources, edge, *, elements_in, bits_in, elements_out, bits_out):
         self.name, self.sources, self.edge = name, tuple(sources), edge

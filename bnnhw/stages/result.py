@@ -12,7 +12,7 @@ __all__ = ["ResultOptions", "ClassStage", "ScoresStage"]
 
 
 class ResultOptions(Options):
-    kind: Literal["class", "scores"]
+    kind: Literal["class", "scores", "tournament"]
 
 
 class ClassStage(Stage):
