@@ -1,4 +1,5 @@
-// Reads vectors of X bits (packed bytes) and prints, for each, the Y bits of module `top` after LATENCY clock edges.
+// Reads vectors of X bits (packed bytes), one per clock, and prints the Y bits of module `top` after each edge. Before it
+// comes an edge with other inputs that is not enabled.
 #include "Vtop.h"
 #include "verilated.h"
 
@@ -8,15 +9,15 @@
 int main() {
     Vtop top;
     std::vector<unsigned char> in((X + 7) / 8), out((Y + 7) / 8);
-    top.en = 1;
     while (std::fread(in.data(), 1, in.size(), stdin) == in.size()) {
-        for (int k = 0; k < X; k++) {
-            const uint32_t bit = 1u << k % 32;
-            if (in[k / 8] >> k % 8 & 1) top.x[k / 32] |= bit;
-            else top.x[k / 32] &= ~bit;
-        }
-        top.eval();
-        for (int edge = 0; edge < LATENCY; edge++) {
+        for (int enabled = 0; enabled < 2; enabled++) {
+            for (int k = 0; k < X; k++) {
+                const uint32_t bit = 1u << k % 32;
+                if ((in[k / 8] >> k % 8 & 1) == enabled) top.x[k / 32] |= bit;
+                else top.x[k / 32] &= ~bit;
+            }
+            top.en = enabled;
+            top.eval();
             top.clk = 1;
             top.eval();
             top.clk = 0;

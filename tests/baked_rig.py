@@ -64,7 +64,8 @@ def used(library, netlist):
 def synthesized(circuits, fabric, folder):
     """Modules {name: (Circuit, Verilog)} side by side in module ``top``, after synthesis, with the models of its cells."""
     (folder / "in.v").write_text("".join(text for _, text in circuits.values()) + joined(circuits))
-    tools.find("yosys").run(["-p", f"read_verilog in.v; {SYNTHESIS[fabric][0]} -top top; write_verilog -noattr out.v"], cwd=folder)
+    script = f"read_verilog in.v; {SYNTHESIS[fabric][0]} -top top; write_verilog -noattr out.v"
+    tools.find("yosys").run(["-p", script], cwd=folder)
     netlist = (folder / "out.v").read_text()
     library = "\n".join((tools.yosys_share() / name).read_text() for name in SYNTHESIS[fabric][1])
     return used(library, netlist) + netlist
@@ -73,23 +74,24 @@ def synthesized(circuits, fabric, folder):
 def run(circuits, x, source):
     """Simulate ``source``, a module ``top`` as of :func:`joined`.
 
-    ``circuits``: name -> (Circuit, Verilog); ``x``: name -> uint8 (n_in, vectors). Returns name -> uint8 (outputs, vectors).
+    ``circuits``: name -> (Circuit, Verilog); ``x``: name -> uint8 (n_in, vectors), one per clock. Returns name -> uint8
+    (outputs, vectors), where each circuit's latency is taken off.
     """
     ins = sum(circuit.n_in for circuit, _ in circuits.values())
     outs = sum(len(circuit.outputs) for circuit, _ in circuits.values())
-    latency = max(circuit.latency for circuit, _ in circuits.values())
-    harness = f"#define X {ins}\n#define Y {outs}\n#define LATENCY {latency}\n" + HARNESS.read_text()
+    harness = f"#define X {ins}\n#define Y {outs}\n" + HARNESS.read_text()
     with tempfile.NamedTemporaryFile("w", suffix=".cpp") as file:
         file.write(harness)
         file.flush()
         program = verilated.compile(source, file.name, top="top", optimize="-O0")
-    count = max(bits.shape[1] for bits in x.values())
+    count = max(x[name].shape[1] + circuit.latency for name, (circuit, _) in circuits.items())
     padded = np.concatenate([np.pad(x[name], ((0, 0), (0, count - x[name].shape[1]))) for name in circuits])
     data = np.packbits(padded.T, axis=1, bitorder="little").tobytes()
     done = subprocess.run([program], input=data, capture_output=True, check=True)
     bits = np.frombuffer(done.stdout, np.uint8).reshape(count, -1)
     y, results, to = np.unpackbits(bits, axis=1, bitorder="little").T, {}, 0
     for name, (circuit, _) in circuits.items():
-        results[name] = y[to:to + len(circuit.outputs), :x[name].shape[1]]
+        late = max(circuit.latency - 1, 0)
+        results[name] = y[to:to + len(circuit.outputs), late:late + x[name].shape[1]]
         to += len(circuit.outputs)
     return results

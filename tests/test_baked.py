@@ -1,10 +1,13 @@
 """Constant layers compute what plain integer arithmetic computes: as circuits, as plain Verilog, as synthesized cells."""
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnhw import baked
+from bnnhw.baked.circuit import Register
 
 from . import baked_rig as rig
 
@@ -47,22 +50,44 @@ def test_counts(fabric, drawn):
     assert np.array_equal(numbers(made, baked.evaluate(made.circuit, x)), rig.matches(weights, x))
 
 
-SIZES = [(1, 1), (3, 2), (5, 7), (13, 9), (37, 10)]
+SIZES = [(1, 1), (5, 7), (13, 9), (37, 6)]
 
 
+@functools.cache
 def several(fabric):
-    """Layers and scores of :data:`SIZES`: (their Layer, vectors, expected bits) by name, the expected ones checked here."""
+    """Layers and scores of :data:`SIZES`, without registers and with: (their Layer, vectors, expected bits) by name."""
     rng, found = np.random.default_rng(0), {}
     for n_in, n_out in SIZES:
         weights = rng.choice([-1, 0, 1] if n_in in (5, 13) else [-1, 1], (n_out, n_in))
         thresholds = rng.integers(n_in // 2 - 2, n_in // 2 + 4, n_out)
-        made, scores = baked.layer(weights, thresholds, fabric), baked.counts(weights[:10], fabric)
         bits = rig.vectors(weights, thresholds, 300)
-        expected = [baked.evaluate(one.circuit, bits) for one in (made, scores)]
-        assert np.array_equal(expected[0], rig.matches(weights, bits) >= thresholds[:, None])
-        assert np.array_equal(numbers(scores, expected[1]), rig.matches(weights[:10], bits))
-        found[f"layer{n_in}"], found[f"scores{n_in}"] = (made, bits, expected[0]), (scores, bits, expected[1])
+        for depth in {5: (None, 1), 13: (2,)}.get(n_in, (None,)):
+            made, scores = baked.layer(weights, thresholds, fabric, depth=depth), baked.counts(weights[:10], fabric, depth=depth)
+            expected = [baked.evaluate(one.circuit, bits) for one in (made, scores)]
+            assert np.array_equal(expected[0], rig.matches(weights, bits) >= thresholds[:, None])
+            assert np.array_equal(numbers(scores, expected[1]), rig.matches(weights[:10], bits))
+            for name, one, y in (("layer", made, expected[0]), ("scores", scores, expected[1])):
+                found[f"{name}{n_in}_{depth or 0}"] = one, bits, y
     return found
+
+
+@given(layers(), st.sampled_from(list(baked.FABRICS)))
+@settings(deadline=None, max_examples=20)
+def test_depth(drawn, fabric):
+    """No way between registers is longer than asked, and every way has the same number of registers."""
+    least = None
+    for depth in (1, 2, 3, 100):
+        circuit = baked.counts(drawn[0], fabric, depth=depth).circuit
+        levels, registers = circuit.levels(), [0] * len(circuit.nodes)
+        assert max(levels) <= depth
+        for number in circuit.live():
+            below = {registers[source] for source in circuit.fanin(number) if source}
+            assert len(below) <= 1
+            registers[number] = max(below, default=0) + isinstance(circuit.nodes[number], Register)
+        assert {registers[output >> 1] for output in circuit.outputs if output > 1} <= {circuit.latency}
+        assert least is None or circuit.latency <= least
+        least = circuit.latency
+    assert least == 1
 
 
 def test_plain_verilog():
@@ -94,3 +119,8 @@ def test_cells(fabric, tmp_path):
 def test_refusals(weights, thresholds, fabric, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         baked.layer(np.array(weights), np.array(thresholds), fabric)
+
+
+def test_wrong_depth():
+    with pytest.raises(ValueError, match="^depth must be a positive integer or None, not 0$"):
+        baked.counts(np.ones((1, 1), int), "ice40", depth=0)

@@ -1,6 +1,6 @@
 """Whole layers with constant weights: the structure is chosen by counting cells."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from .circuit import Circuit
 from .groups import classes, halves, numbers_of
 from .leaves import shared_triples
 from .numbers import at_least
+from .pipeline import pipelined
 
 __all__ = ["FABRICS", "Layer", "counts", "layer"]
 
@@ -55,12 +56,14 @@ class Layer:
         return FABRICS[self.fabric].cells.verilog(self.circuit, name)[0]
 
 
-def _checked(weights, fabric):
+def _checked(weights, fabric, depth):
     weights = np.asarray(weights)
     if weights.ndim != 2 or 0 in weights.shape or not np.isin(weights, (-1, 0, 1)).all():
         raise ValueError(f"weights must be -1, 0 or +1 in an array (n_out, n_in), not {weights.dtype} {weights.shape}")
     if fabric not in FABRICS:
         raise ValueError(f"fabric must be one of {list(FABRICS)}, not {fabric!r}")
+    if depth is not None and (not isinstance(depth, int) or depth < 1):
+        raise ValueError(f"depth must be a positive integer or None, not {depth!r}")
     return weights.astype(np.int8)
 
 
@@ -83,7 +86,7 @@ def _groups(weights, rows, structure):
     return circuit, parts
 
 
-def _best(weights, fabric, finish):
+def _best(weights, fabric, finish, depth):
     """The cheapest circuit, after ``finish(circuit, parts)`` has set its outputs and returned the fields."""
     n_out, n_in = weights.shape
     best = None
@@ -93,10 +96,10 @@ def _best(weights, fabric, finish):
         cells = FABRICS[fabric].cells.verilog(circuit, "layer")[1]
         if best is None or cells < best.cells:
             best = Layer(circuit, fabric, rows, cells, fields)
-    return best
+    return best if depth is None else replace(best, circuit=pipelined(best.circuit, depth))
 
 
-def layer(weights, thresholds, fabric):
+def layer(weights, thresholds, fabric, *, depth=None):
     """Neurons with constant weights.
 
     Parameters
@@ -106,13 +109,16 @@ def layer(weights, thresholds, fabric):
         Any integers.
     fabric : str
         One of :data:`FABRICS`.
+    depth : int or None
+        So many tables and chains at most stand between registers. None: no registers.
 
     Returns
     -------
     Layer
-        Combinational. Output k is 1 where at least ``thresholds[k]`` inputs agree with row k (1 agrees with +1, 0 with -1).
+        ``circuit.latency`` is its latency in clock edges; a vector per clock.
+        Output k is 1 where at least ``thresholds[k]`` inputs agree with row k (1 agrees with +1, 0 with -1).
     """
-    weights = _checked(weights, fabric)
+    weights = _checked(weights, fabric, depth)
     thresholds = np.asarray(thresholds)
     if thresholds.shape != weights.shape[:1] or not np.issubdtype(thresholds.dtype, np.integer):
         raise ValueError(f"thresholds must be {weights.shape[0]} integers, not {thresholds.dtype} {thresholds.shape}")
@@ -129,10 +135,10 @@ def layer(weights, thresholds, fabric):
                 circuit.outputs += [at_least(circuit, number, bounds[row], structure.INPUTS)
                                     for row, number in zip(rows, numbers, strict=True)]
         return ()
-    return _best(weights, fabric, finish)
+    return _best(weights, fabric, finish, depth)
 
 
-def counts(weights, fabric):
+def counts(weights, fabric, *, depth=None):
     """Agreements with constant rows of weights, for scores.
 
     Parameters are as of :func:`layer`.
@@ -142,7 +148,7 @@ def counts(weights, fabric):
     Layer
         Its ``fields`` say where in y each row's number stands, and which constant makes it the number of agreements.
     """
-    weights = _checked(weights, fabric)
+    weights = _checked(weights, fabric, depth)
     negatives, structure = (weights < 0).sum(axis=1).tolist(), FABRICS[fabric].structure
 
     def finish(circuit, parts):
@@ -152,4 +158,4 @@ def counts(weights, fabric):
                 fields.append((len(circuit.outputs), len(number.bits), number.offset + negatives[row]))
                 circuit.outputs += number.bits
         return tuple(fields)
-    return _best(weights, fabric, finish)
+    return _best(weights, fabric, finish, depth)

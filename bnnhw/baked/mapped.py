@@ -33,6 +33,8 @@ class Mapped(Writer):
                 case Lut() | Sum() | Register():
                     self.plain[number] = f"t{number}"
                     self.line(f"wire t{number};")
+            if isinstance(circuit.nodes[number], Register):
+                self.inverted[number] = self.inverted[circuit.nodes[number].source]
 
     def table(self, target, node, inverse):
         """Write a table of the circuit, or its complement."""
@@ -75,7 +77,7 @@ class Mapped(Writer):
                 self.table(self.plain[number], self.circuit.nodes[number], self.inverted[number])
         for first, cells in chains(self.circuit, self.live, self.inverted, self.CAP, self.OWN_GUARD):
             self.chain(first, cells)
-        for number in self.live:        # a register's source may be written later, but how it is inverted is known
+        for number in self.live:
             node = self.circuit.nodes[number]
             if isinstance(node, Register):
                 self.register(self.plain[number], self.plain[node.source])

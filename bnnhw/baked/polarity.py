@@ -5,7 +5,7 @@ flipped, each table and each sum inverted, and what must agree is a system of pa
 equation that closes a cycle wrongly costs an inverter (or a second table).
 """
 
-from .circuit import TRUE, Lut, Segment, Sum
+from .circuit import TRUE, Input, Register, Segment, Sum
 
 __all__ = ["polarities"]
 
@@ -54,16 +54,19 @@ def polarities(circuit, live, free):
     segments = [node for node in live if isinstance(circuit.nodes[node], Segment)]
 
     def parity(node):
-        """Where a node stands; inputs and registers stand fast."""
-        if isinstance(circuit.nodes[node], (Lut, Sum, Segment)):
-            return parities.find(node)
-        return parities.find(0)
+        """Where a node stands; inputs stand fast."""
+        return parities.find(0 if isinstance(circuit.nodes[node], Input) else node)
+
+    def fast(node):
+        """Whether it is an input, or registers behind one."""
+        while isinstance(circuit.nodes[node], Register):
+            node = circuit.nodes[node].source
+        return isinstance(circuit.nodes[node], Input)
 
     def agree(segment, literal):
         """Try to have ``literal`` plain in ``segment``."""
         source = literal >> 1
-        movable = isinstance(circuit.nodes[source], (Lut, Sum))
-        return parities.join(segment, source if movable else 0, literal & 1)
+        return parities.join(segment, 0 if fast(source) else source, literal & 1)
 
     def known(segment, literal):
         """Whether that is decided: True, False, or None."""
@@ -72,16 +75,17 @@ def polarities(circuit, live, free):
     digits = [(node, [literal for literal in position.inputs if literal > 1])
               for node in segments for position in circuit.nodes[node].positions if len(position.inputs) == 2]
     carries = [(node, [circuit.nodes[node].carry]) for node in segments if circuit.nodes[node].carry > 1]
-    if free:
-        for number in live:
-            node = circuit.nodes[number]
-            if isinstance(node, Sum):       # the complement of a carry comes out as the carry
-                parities.join(number, node.segment, int(circuit.position(node).inputs == (TRUE,)))
+    for number in live:
+        node = circuit.nodes[number]
+        if isinstance(node, Register):
+            parities.join(number, 0 if fast(number) else node.source, 0)
+        elif isinstance(node, Sum) and free:        # the complement of a carry comes out as the carry
+            parities.join(number, node.segment, int(circuit.position(node).inputs == (TRUE,)))
     # what stands fast first; then whatever is still open
     for fixed in (True, False):
         for node, literals in carries + digits * (1 - free):
             for literal in literals:
-                if isinstance(circuit.nodes[literal >> 1], (Lut, Sum)) != fixed:
+                if fast(literal >> 1) == fixed:
                     agree(node, literal)
     if free:
         for node, literals in digits:
