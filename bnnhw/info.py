@@ -25,7 +25,7 @@ def describe(found):
         operations.append({
             "name": name, "kind": operation.kind, "inputs": list(operation.inputs), "shape": list(type.shape),
             "lo": type.lo, "hi": type.hi, "step": type.step,
-            "weight_bits": operation.weights.size if hasattr(operation, "weights") else 0,
+            "weight_bits": sum(getattr(operation, key).size for key in ("weights", "tables") if hasattr(operation, key)),
             "falling": int(operation.falling.sum()) if operation.kind == "Threshold" else 0,
         })
     return {"network": network.digest, "operations": operations, "outputs": list(network.outputs),

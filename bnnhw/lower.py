@@ -196,8 +196,6 @@ class _Lowering:
                 self.input(operation, self.network.types[name])
             elif isinstance(operation, Flatten):
                 self.made[name] = self.made[operation.inputs[0]]
-            elif type(operation) not in actions:
-                _refuse(name, f"there is no hardware for a {operation.kind} yet")
             else:
                 actions[type(operation)](operation, *(self.network.types[source] for source in operation.inputs))
         return self.stages

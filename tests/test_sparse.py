@@ -1,4 +1,4 @@
-"""Sparse networks in the graph and in the golden model: types, refusals, values against plain Python; files; no hardware yet."""
+"""Sparse networks in graph and golden model: types, refusals, values against plain Python; files; what has no hardware."""
 import json
 
 import numpy as np
@@ -208,9 +208,21 @@ def test_files_that_do_not_fit(change, message):
         artifact.loads(altered(change))
 
 
-def test_no_hardware_yet():
-    with pytest.raises(LoweringError, match="^operation 'bits': there is no hardware for a Thermometer yet$"):
-        lower(sparse_network(0))
+BITS = Thermometer("bits", "x", [64])
+LUT = Lookup("lut", "bits", [[0, 1], [2, 3]], [[-1, 1, 1, 1]] * 2)
+
+
+@pytest.mark.parametrize("operations, message", [
+    ([Thermometer("bits", "x", [64, 128]), LUT, GroupSum("votes", "lut", 2), ArgMax("class", "votes")],
+     "operation 'bits': there is hardware for one level, not yet for 2"),
+    ([BITS, LUT, ArgMax("class", "lut")], "operation 'lut': what alone takes a Lookup must be another one, or a GroupSum"),
+    ([BITS, GroupSum("votes", "bits", 2), ArgMax("class", "votes")],
+     "operation 'votes': there is hardware for votes behind a Lookup only"),
+])
+def test_no_hardware_yet(operations, message):
+    with pytest.raises(LoweringError) as refusal:
+        lower(Network([PIXELS, *operations], "class"))
+    assert str(refusal.value) == message
 
 
 def test_onnx_has_no_such_layer():

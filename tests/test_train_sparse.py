@@ -39,7 +39,7 @@ shift = 0
 slide = 0
 seed = 3
 """
-XNOR = {"kind": '"sparse-xnor"', "wiring_rate": None, "regrow_every": 10, "regrow_share": 0.3}
+XNOR = {"kind": '"sparse-xnor"', "wiring_rate": None, "regrow_every": 7, "regrow_share": 0.3}
 KINDS = [{}, XNOR]
 
 
