@@ -115,7 +115,7 @@ def test_a_network_comes_back_the_same_or_the_difference_is_listed(seed, tmp_pat
     assert (again.network.digest == network.digest) == (not record["differences"])
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", [name for name in models.names() if "lut" not in name])     # ONNX has no tables
 def test_shipped_networks_come_back_the_same(name, tmp_path):
     found = artifact.load(models.path(name))
     again = came_back(found.network, tmp_path, found.classes)

@@ -11,7 +11,8 @@ from bnnhw.lower import lower
 DENSE = {"mnist-tfc": 9_450, "mnist-sfc": 9_730}     # right of 10,000, at least
 CONVOLUTIONAL = {"mnist-cnn-small": 9_700, "mnist-cnn": 9_850, "fashion-residual": 8_600, "fashion-cnn": 8_900,
                  "cifar10-cnv-narrow": 6_100}
-BARS = DENSE | CONVOLUTIONAL
+SPARSE = {"mnist-lut4": 9_800}
+BARS = DENSE | CONVOLUTIONAL | SPARSE
 
 
 def plan_of(name, scores=True):
@@ -23,7 +24,7 @@ def test_all_are_here():
     assert models.names() == sorted(BARS)
 
 
-@pytest.mark.parametrize("name", [*DENSE, *(pytest.param(name, marks=pytest.mark.slow) for name in CONVOLUTIONAL)])
+@pytest.mark.parametrize("name", [*DENSE, *SPARSE, *(pytest.param(name, marks=pytest.mark.slow) for name in CONVOLUTIONAL)])
 def test_accuracy_is_what_the_file_says(name):
     found = models.load(name)
     try:
