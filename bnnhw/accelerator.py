@@ -122,7 +122,7 @@ def taps(plan):
             continue
         for k, edge in enumerate(stage.inner):
             type = plan.network.types[edge]
-            found.append(Tap(edge, stage.name, _inner(stage.name, k), type.size, 1, 1, type.lo, type.step))
+            found.append(Tap(edge, stage.name, _inner(stage.name, k), type.size, type.bits, 1, type.lo, type.step))
         if stage.edge is None or stage is plan.stages[-1]:
             continue
         type = plan.network.types[stage.edge]

@@ -30,12 +30,12 @@ from .stages import (
     DenseStage,
     DepthwiseStage,
     InputStage,
+    LookupClassStage,
     LookupStage,
     MaxPoolStage,
     ScoresStage,
     SumPoolStage,
     ThresholdStage,
-    TournamentStage,
 )
 
 __all__ = ["LoweringError", "lower"]
@@ -72,10 +72,6 @@ class _Lowering:
         sources = [self.made[source] for source in operation.inputs if self.made[source] is not None]
         self.stages.append(kind(name, sources, edge if edge in self.given.operations else None, **facts))
         self.made[edge] = name
-
-    def at_once(self, edge):
-        """Whether a stage gives all elements of ``edge`` in one word."""
-        return any(isinstance(stage, LookupStage) for stage in self.stages if stage.name == self.made[edge])
 
     def only_taker(self, edge, behind=()):
         """The operation that alone takes ``edge``, or None; operations of kind ``behind`` are looked through."""
@@ -156,25 +152,36 @@ class _Lowering:
         self.chained |= {own.name for own in (*chain, taker)}
         layers = [(own.indices.tolist(), [sum(1 << t for t in np.flatnonzero(table > 0).tolist()) for table in own.tables])
                   for own in chain]
-        votes = GroupSum(taker.name, operation.inputs[0], taker.groups)     # whose input is the chain's
-        self.add(LookupStage, votes, taker.name, elements=type.size, layers=layers, groups=taker.groups,
-                 inner=[own.name for own in chain])
+        facts = {"elements": type.size, "layers": layers, "groups": taker.groups, "inner": [own.name for own in chain]}
+        end = self.only_taker(taker.name)
+        if isinstance(end, ArgMax) and not self.scores:
+            self.check_result(end)
+            self.chained.add(end.name)
+            facts |= {"inner": [*facts["inner"], taker.name], "bytes_per_beat": -(-self.network.types[end.name].bits // 8)}
+            self.add(LookupClassStage, ArgMax(end.name, operation.inputs[0]), end.name, **facts)
+        else:
+            self.add(LookupStage, GroupSum(taker.name, operation.inputs[0], taker.groups), taker.name, **facts)
 
     def votes(self, operation, type):
         if operation.name not in self.chained:
             _refuse(operation.name, "there is hardware for votes behind a Lookup only")
 
-    def result(self, operation, type):
+    def check_result(self, operation):
         name, outputs = operation.name, self.given.outputs
         if self.network.consumers(name):
             _refuse(name, f"nothing can follow the class, but {self.network.consumers(name)[0]!r} does")
         if outputs[0] != name or set(outputs) - {name, *operation.inputs}:
             _refuse(name, f"the outputs must be the class and, after it, its scores, not {outputs}")
+
+    def result(self, operation, type):
+        name = operation.name
+        if name in self.chained:
+            return
+        self.check_result(operation)
         facts = {"classes": type.size, "score_bits": type.bits}
-        class_bits = self.network.types[name].bits
         if not self.scores:
-            kind = TournamentStage if self.at_once(operation.inputs[0]) else ClassStage
-            self.add(kind, operation, name, bytes_per_beat=-(-class_bits // 8), **facts)
+            class_bits = self.network.types[name].bits
+            self.add(ClassStage, operation, name, bytes_per_beat=-(-class_bits // 8), **facts)
             return
         width = 1 + max(max(end, ~end).bit_length() for end in (type.lo, type.hi, type.size - 1))
         self.add(ScoresStage, operation, name, bytes_per_beat=-(-width // 8), lo=type.lo, step=type.step, **facts)

@@ -8,8 +8,9 @@ from amaranth.utils import bits_for
 from .heap import Heap
 from .luts import Tables, expression
 from .streams import RegisterSlice
+from .tournament import tournament
 
-__all__ = ["Gather", "LookupUnit", "vote_levels"]
+__all__ = ["Gather", "LookupClassUnit", "LookupUnit", "vote_levels"]
 
 CHUNK = 32                  # bits of a register: simulators are slow with very wide ones
 LEAST_BLOCK_BITS = 256      # of the table of used elements: smaller ones are logic
@@ -26,6 +27,18 @@ def vote_levels(size):
     """Levels of tables in the count of ``size`` bits."""
     tables, bits = _votes(size)
     return max(tables.levels[bit >> 1] for bit in bits)
+
+
+def _wires(name, bits):
+    return Signal(bits, name=name), Signal(name=f"{name}_valid"), Signal(name=f"{name}_moves")
+
+
+def _delayed(m, name, value, enable, **settings):
+    """A register that moves when ``enable`` is 1."""
+    register = Signal(len(value), name=name, **settings)
+    with m.If(enable):
+        m.d.sync += register.eq(value)
+    return register
 
 
 class Gather:
@@ -57,42 +70,15 @@ class Gather:
         self.lengths = [len(elements) for elements in own]
 
 
-class LookupUnit(wiring.Component):
-    """Tables behind tables, then for each group of the last ones how many are 1.
-
-    One vector of signs goes in with ``inputs / lanes`` words, a bit each, the first in the least significant bits; one word
-    with all counts comes out. With ``lanes == inputs`` a vector is taken every cycle. A register stands behind every table and
-    ``stages - 1`` more in the counts; all move together while the register slice at the end has room. Latency from the last
-    word to the counts: ``len(layers) + stages`` cycles, and one more where ``lanes < inputs``.
-
-    Cost: one table and flip-flop for each neuron, which share a logic cell; a flip-flop for each used input where
-    ``lanes < inputs``.
-
-    Parameters
-    ----------
-    inputs : int
-    layers : list of (indices, tables)
-        ``indices`` (N, k): which bits of the layer's input a neuron takes. ``tables``: N integers; bit t is the neuron's output
-        where its inputs, the first in the least significant bit, are t.
-    groups : int
-        Divides the neurons of the last layer; group g counts the g-th part of them.
-    lanes : int
-        Divides ``inputs``.
-    stages : int
-        Parts into which the count's levels of logic are divided, at least 1.
-
-    Members
-    -------
-    i : :py:`In(stream.Signature(ArrayLayout(1, lanes)))`
-    o : :py:`Out(stream.Signature(ArrayLayout(range(size + 1), groups)))`
-        With ``size`` neurons in a group.
+class _Lookups(wiring.Component):
+    """What both units have: everything but what becomes of the counts.
 
     Attributes
     ----------
     seen : list of (Value, Value, Value)
         For each layer the outputs, whether they are a vector's, whether they move on: for simulation to look at.
     """
-    def __init__(self, *, inputs, layers, groups, lanes, stages):
+    def __init__(self, result, *, inputs, layers, groups, lanes, stages):
         for name, value in (("inputs", inputs), ("groups", groups), ("lanes", lanes), ("stages", stages)):
             if not isinstance(value, int) or value < 1:
                 raise TypeError(f"{name} must be a positive integer, not {value!r}")
@@ -104,17 +90,13 @@ class LookupUnit(wiring.Component):
             raise ValueError(f"groups must divide {len(layers[-1][1])}, not {groups}")
         self.inputs, self.layers, self.groups, self.lanes, self.stages = inputs, layers, groups, lanes, stages
         self.size = len(layers[-1][1]) // groups
-        self.seen = [(Signal(len(tables), name=f"layer{k}"), Signal(name=f"layer{k}_valid"), Signal(name=f"layer{k}_moves"))
-                     for k, (_, tables) in enumerate(layers)]
+        self.counts = data.ArrayLayout(range(self.size + 1), groups)
+        self.seen = [_wires(f"layer{k}", len(tables)) for k, (_, tables) in enumerate(layers)]
         super().__init__({"i": In(stream.Signature(data.ArrayLayout(1, lanes))),
-                          "o": Out(stream.Signature(data.ArrayLayout(range(self.size + 1), groups)))})
+                          "o": Out(stream.Signature(self.counts if result is None else result))})
 
-    def elaborate(self, platform):
-        m = Module()
-
-        m.submodules.slice = out = RegisterSlice(data.ArrayLayout(range(self.size + 1), self.groups))
-        wiring.connect(m, out.o, wiring.flipped(self.o))
-        enable = out.i.ready
+    def counted(self, m, enable):
+        """The counts and whether they are a vector's; ``enable`` moves everything."""
         if self.lanes == self.inputs:
             m.d.comb += self.i.ready.eq(enable)
             bits, valid = list(Value.cast(self.i.payload)), self.i.valid
@@ -131,13 +113,8 @@ class LookupUnit(wiring.Component):
             counts.append(Cat(tables.emit(m, bits[group * self.size:(group + 1) * self.size], literals, name=f"count{group}",
                                           cuts=cuts, enable=enable)))
         for stage in range(1, self.stages):
-            later = Signal(name=f"counting{stage}")
-            with m.If(enable):
-                m.d.sync += later.eq(valid)
-            valid = later
-        m.d.comb += [out.i.valid.eq(valid), Value.cast(out.i.payload).eq(Cat(counts))]
-
-        return m
+            valid = _delayed(m, f"counting{stage}", valid, enable)
+        return counts, valid
 
     def _gathered(self, m, enable):
         """The whole vector's bits, None for those that nobody uses, and whether it is complete; it goes when ``enable`` is 1."""
@@ -180,7 +157,88 @@ class LookupUnit(wiring.Component):
             with m.If(enable):
                 m.d.sync += register.eq(Cat(expression(table, own) for table, own in zip(tables[part], wires[part], strict=True)))
             bits += list(register)
-        later = Signal(name=f"{name}_full")
-        with m.If(enable):
-            m.d.sync += later.eq(valid)
-        return bits, later
+        return bits, _delayed(m, f"{name}_full", valid, enable)
+
+
+class LookupUnit(_Lookups):
+    """Tables behind tables, then for each group of the last ones how many are 1.
+
+    One vector of signs goes in with ``inputs / lanes`` words, a bit each, the first in the least significant bits; one word
+    with all counts comes out. With ``lanes == inputs`` a vector is taken every cycle. A register stands behind every table and
+    ``stages - 1`` more in the counts; all move together while the register slice at the end has room. Latency from the last
+    word to the counts: ``len(layers) + stages`` cycles, and one more where ``lanes < inputs``.
+
+    Cost: one table and flip-flop for each neuron, which share a logic cell; a flip-flop for each used input where
+    ``lanes < inputs``.
+
+    Parameters
+    ----------
+    inputs : int
+    layers : list of (indices, tables)
+        ``indices`` (N, k): which bits of the layer's input a neuron takes. ``tables``: N integers; bit t is the neuron's output
+        where its inputs, the first in the least significant bit, are t.
+    groups : int
+        Divides the neurons of the last layer; group g counts the g-th part of them.
+    lanes : int
+        Divides ``inputs``.
+    stages : int
+        Parts into which the count's levels of logic are divided, at least 1.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(ArrayLayout(1, lanes)))`
+    o : :py:`Out(stream.Signature(ArrayLayout(range(size + 1), groups)))`
+        With ``size`` neurons in a group.
+    """
+    def __init__(self, **facts):
+        super().__init__(None, **facts)
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.slice = out = RegisterSlice(self.counts)
+        wiring.connect(m, out.o, wiring.flipped(self.o))
+        counts, valid = self.counted(m, out.i.ready)
+        m.d.comb += [out.i.valid.eq(valid), Value.cast(out.i.payload).eq(Cat(counts))]
+
+        return m
+
+
+class LookupClassUnit(_Lookups):
+    """As :class:`LookupUnit`, but gives the group with the greatest count, the lowest one of equals.
+
+    The counts are registered, then a :func:`.tournament.tournament` decides: latency :func:`.tournament.rounds_of` ``(groups)``
+    cycles more, 1 for a single group.
+
+    Parameters
+    ----------
+    width : int
+        Bits of the result's ``data``.
+    inputs, layers, groups, lanes, stages
+        As of :class:`LookupUnit`.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(ArrayLayout(1, lanes)))`
+    o : :py:`Out(stream.Signature(StructLayout({"data": signed(width), "last": 1})))`
+        ``last`` is always 1.
+    """
+    def __init__(self, *, width, **facts):
+        self.beat = data.StructLayout({"data": signed(width), "last": 1})
+        super().__init__(self.beat, **facts)
+        self.seen.append(_wires("counts", self.counts.size))
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.slice = out = RegisterSlice(self.beat)
+        wiring.connect(m, out.o, wiring.flipped(self.o))
+        enable = out.i.ready
+        counts, valid = self.counted(m, enable)
+        counts = [_delayed(m, f"votes{k}", count, enable, reset_less=True) for k, count in enumerate(counts)]
+        valid = _delayed(m, "voted", valid, enable)
+        m.d.comb += [wire.eq(value) for wire, value in zip(self.seen[-1], (Cat(counts), valid, enable), strict=True)]
+        index, valid = tournament(m, counts, valid, enable)
+        m.d.comb += [out.i.valid.eq(valid), out.i.p.data.eq(index), out.i.p.last.eq(1)]
+
+        return m

@@ -4,10 +4,10 @@ from .base import BufferOptions, FoldingError, Stage, divisors
 from .conv import ConvStage, DepthwiseStage
 from .dense import DenseStage
 from .elementwise import AddStage, AffineStage, InputStage, ThresholdStage
-from .lookup import LookupStage, TournamentStage
+from .lookup import LookupClassStage, LookupStage
 from .pool import MaxPoolStage, SumPoolStage
 from .result import ClassStage, ScoresStage
 
 __all__ = ["AddStage", "AffineStage", "BufferOptions", "ClassStage", "ConvStage", "DenseStage", "DepthwiseStage", "FoldingError",
-           "InputStage", "LookupStage", "MaxPoolStage", "ScoresStage", "Stage", "SumPoolStage", "ThresholdStage",
-           "TournamentStage", "divisors"]
+           "InputStage", "LookupClassStage", "LookupStage", "MaxPoolStage", "ScoresStage", "Stage", "SumPoolStage",
+           "ThresholdStage", "divisors"]

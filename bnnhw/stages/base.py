@@ -53,7 +53,7 @@ class Stage:
     bits_in, bits_out : int
         Width of an element there; ``bits(port)`` for stages with several inputs.
     inner : sequence of str
-        Edges of the network, of signs, that it carries inside; its component's ``seen`` has their wires.
+        Edges of the network that it carries inside, each in one word; its component's ``seen`` has their wires.
     """
     kind = None
     inner = ()

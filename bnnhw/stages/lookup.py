@@ -1,22 +1,21 @@
-"""Sparse networks: layers of lookup tables with their votes, and the class of scores that come all at once."""
+"""Sparse networks: layers of lookup tables with their votes, and the class where only that is wanted."""
 
 from typing import Literal
 
-from ..gateware.lookup import LookupUnit, vote_levels
-from ..gateware.tournament import Tournament
+from ..gateware.lookup import LookupClassUnit, LookupUnit, vote_levels
+from ..gateware.tournament import rounds_of
 from . import timing
 from .base import Options, Stage, divisors
 from .lookup_timing import Gathered
-from .result import ClassStage
 
-__all__ = ["LookupOptions", "LookupStage", "TournamentStage"]
+__all__ = ["LookupOptions", "LookupClassStage", "LookupStage"]
 
 LEVELS_PER_STAGE = 4        # of logic in the votes, where nobody says
 
 
 class LookupOptions(Options):
     """``lanes``: elements of the input per cycle; ``stages``: parts of the count of votes, with registers between them."""
-    kind: Literal["lookup"]
+    kind: Literal["lookup", "lookup-class"]
     lanes: int
     stages: int
 
@@ -27,12 +26,12 @@ class LookupStage(Stage):
     Attributes
     ----------
     inner : list of str
-        The edges between its layers, in order, and that of the last layer.
+        The edges of its layers, in order.
     """
     kind = "lookup"
 
     def __init__(self, name, sources, edge, *, elements, layers, groups, inner):
-        self.layers, self.inner = layers, inner
+        self.layers, self.groups, self.inner = layers, groups, inner
         self.size = len(layers[-1][1]) // groups
         super().__init__(name, sources, edge, elements_in=elements, bits_in=1, elements_out=groups,
                          bits_out=self.size.bit_length())
@@ -61,26 +60,29 @@ class LookupStage(Stage):
         return {"lanes": 0, "bram_words": []}
 
     def build(self, options):
-        return LookupUnit(inputs=self.elements_in, layers=self.layers, groups=self.elements_out, lanes=options.lanes,
+        return LookupUnit(inputs=self.elements_in, layers=self.layers, groups=self.groups, lanes=options.lanes,
                           stages=options.stages)
 
+    def registers(self, options):
+        """Registers that a vector passes before the register slice at the end."""
+        return len(self.layers) + options.stages - 1
+
     def timing(self, options):
-        registers, words = len(self.layers) + options.stages - 1, self.elements_in // options.lanes
+        registers, words = self.registers(options), self.elements_in // options.lanes
         return timing.Pipeline(registers) if words == 1 else Gathered(words, registers)
 
 
-class TournamentStage(ClassStage):
-    """One beat per frame: the class of scores that come in one word."""
-    kind = "tournament"
+class LookupClassStage(LookupStage):
+    """The same, and one beat per frame: the class. ``inner`` ends with the edge of the votes."""
+    kind = "lookup-class"
 
-    def lanes(self, options):
-        return self.classes, 1
-
-    def cycles(self, options):
-        return 1
+    def __init__(self, name, sources, edge, *, bytes_per_beat, **facts):
+        super().__init__(name, sources, edge, **facts)
+        self.elements_out, self.bits_out, self.bytes_per_beat = 1, 8 * bytes_per_beat, bytes_per_beat
 
     def build(self, options):
-        return Tournament(score=self.bits_in, classes=self.classes, width=self.bits_out)
+        return LookupClassUnit(inputs=self.elements_in, layers=self.layers, groups=self.groups, lanes=options.lanes,
+                               stages=options.stages, width=self.bits_out)
 
-    def timing(self, options):
-        return timing.Pipeline(max(0, (self.classes - 1).bit_length() - 1))
+    def registers(self, options):
+        return super().registers(options) + max(1, rounds_of(self.groups))

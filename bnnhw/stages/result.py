@@ -12,7 +12,7 @@ __all__ = ["ResultOptions", "ClassStage", "ScoresStage"]
 
 
 class ResultOptions(Options):
-    kind: Literal["class", "scores", "tournament"]
+    kind: Literal["class", "scores"]
 
 
 class ClassStage(Stage):
