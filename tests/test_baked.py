@@ -26,7 +26,7 @@ def layers(draw):
 
 @pytest.mark.parametrize("fabric", baked.FABRICS)
 @given(layers())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_layer(fabric, drawn):
     weights, thresholds = drawn
     made = baked.layer(weights, thresholds, fabric)
@@ -42,7 +42,7 @@ def numbers(made, y):
 
 @pytest.mark.parametrize("fabric", baked.FABRICS)
 @given(layers())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_counts(fabric, drawn):
     weights, _ = drawn
     made = baked.counts(weights, fabric)
@@ -72,7 +72,7 @@ def several(fabric):
 
 
 @given(layers(), st.sampled_from(list(baked.FABRICS)))
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 def test_depth(drawn, fabric):
     """No way between registers is longer than asked, and every way has the same number of registers."""
     least = None

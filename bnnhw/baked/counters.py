@@ -5,7 +5,7 @@ import functools
 from .circuit import table_of
 from .numbers import Number, add, at_least, butterfly
 
-__all__ = ["INPUTS", "count", "thresholds", "total", "triples_of"]
+__all__ = ["INPUTS", "cost", "count", "thresholds", "total", "triples_of"]
 
 INPUTS = 4
 LEAF_COSTS = {2: 4, 3: 3, 4: 6}        # in half tables; three bits take two tables, which are often shared
@@ -31,6 +31,11 @@ def shape(n):
             if best is None or way < best[:2]:
                 best = *way, (here[2], deep[2], carry)
     return best
+
+
+def cost(n):
+    """Cells with which ``n`` inputs are counted, about."""
+    return shape(n)[0] / 2
 
 
 def triples_of(n):
@@ -108,7 +113,7 @@ def count(circuit, members, triples=()):
     -------
     Number
     """
-    return _build(_Class(circuit, members, triples), shape(len(members))[2])
+    return _build(_Class(circuit, members, triples[:triples_of(len(members))]), shape(len(members))[2])
 
 
 def _build(own, tree):

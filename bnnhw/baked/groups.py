@@ -6,9 +6,10 @@ the classes that agree on one half differ only in how they weigh on the other, a
 serves both halves. With four rows that is the "method of four Russians", transposed.
 """
 
+from .circuit import FALSE
 from .numbers import butterfly, negate
 
-__all__ = ["classes", "halves", "numbers_of"]
+__all__ = ["classes", "halves", "numbers_of", "partner"]
 
 
 def classes(weights):
@@ -31,7 +32,15 @@ def classes(weights):
     return found
 
 
-def halves(circuit, counts, rows, total):
+def partner(pattern):
+    """The class with which this one goes into a butterfly as its first operand, or None where it is the second or has none."""
+    left = len(pattern) // 2
+    ours, theirs = pattern[:left], pattern[left:]
+    first = any(ours) and next((w for w in theirs if w), 0) > 0
+    return ours + tuple(-w for w in theirs) if first else None
+
+
+def halves(circuit, counts, rows, total, carries):
     """From the counts of a group to those of its single rows and pairs of rows.
 
     Parameters
@@ -42,6 +51,8 @@ def halves(circuit, counts, rows, total):
     rows : int
         Length of a pattern.
     total : callable (circuit, list of Number) -> Number
+    carries : dict
+        Pattern that has a :func:`partner` -> literal of an input of that class which was not counted with it.
 
     Returns
     -------
@@ -52,6 +63,7 @@ def halves(circuit, counts, rows, total):
         return [(rows, counts)]
     left = rows // 2
     joined, lefts, rights = {}, {}, {}
+    spare = {(pattern[:left], pattern[left:]): literal for pattern, literal in carries.items()}
     for pattern, values in counts.items():
         value = total(circuit, values)
         ours, theirs = pattern[:left], pattern[left:]
@@ -65,13 +77,13 @@ def halves(circuit, counts, rows, total):
             lefts.setdefault(ours, []).append(value)
     for (ours, theirs), signed in sorted(joined.items()):
         if len(signed) == 2:
-            p, d = butterfly(circuit, signed[1], signed[-1])
+            p, d = butterfly(circuit, signed[1], signed[-1], spare.get((ours, theirs), FALSE))
         else:
             (sign, p), = signed.items()
             d = p if sign > 0 else negate(p)
         lefts.setdefault(ours, []).append(p)
         rights.setdefault(theirs, []).append(d)
-    return halves(circuit, lefts, left, total) + halves(circuit, rights, rows - left, total)
+    return halves(circuit, lefts, left, total, {}) + halves(circuit, rights, rows - left, total, {})
 
 
 def numbers_of(circuit, rows, counts, total):

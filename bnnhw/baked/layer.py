@@ -6,7 +6,8 @@ import numpy as np
 
 from . import counters, ecp5, gowin, ice40, plain, wide, xc7
 from .circuit import Circuit
-from .groups import classes, halves, numbers_of
+from .grouping import grouped
+from .groups import classes, halves, numbers_of, partner
 from .leaves import shared_triples
 from .numbers import at_least
 from .pipeline import pipelined
@@ -71,16 +72,26 @@ def _groups(weights, rows, structure):
     """A circuit, and its groups reduced to one or two rows each: (the rows, counts) as of :func:`.groups.halves`."""
     n_out, n_in = weights.shape
     circuit = Circuit(n_in)
-    groups = [range(first, min(first + rows, n_out)) for first in range(0, n_out, rows)]
-    found = [classes(weights[list(group)]) for group in groups]
+    groups = grouped(weights, rows, structure.cost)
+    found = [classes(weights[group]) for group in groups]
     keys = [(g, pattern) for g, own in enumerate(found) for pattern in own]
-    members = [found[g][pattern] for g, pattern in keys]
-    triples = shared_triples(members, [structure.triples_of(len(own)) for own in members], n_in)
-    shared, parts = dict(zip(keys, triples, strict=True)), []
+    members = {(g, pattern): list(found[g][pattern]) for g, pattern in keys}
+    spare = {key: len(groups[key[0]]) > 2 and partner(key[1]) in found[key[0]] for key in keys}
+    quota = [structure.triples_of(len(members[key]) - spare[key]) for key in keys]
+    triples = dict(zip(keys, shared_triples(list(members.values()), quota, n_in), strict=True))
+    parts = []
     for g, group in enumerate(groups):
-        values = {pattern: [structure.count(circuit, own, shared[g, pattern])] for pattern, own in found[g].items()}
-        rest = list(group)
-        for size, counts in halves(circuit, values, len(group), structure.total):
+        values, carries = {}, {}
+        for pattern in found[g]:
+            own, shared = members[g, pattern], triples[g, pattern]
+            if spare[g, pattern]:
+                used = {member for triple in shared for member in triple}
+                for member in [member for member in own if member[1] > 0 and member not in used][:1]:
+                    own.remove(member)
+                    carries[pattern] = 2 * (member[0] + 1)
+            values[pattern] = [structure.count(circuit, own, shared)]
+        rest = group
+        for size, counts in halves(circuit, values, len(group), structure.total, carries):
             parts.append((rest[:size], counts))
             rest = rest[size:]
     return circuit, parts
@@ -126,14 +137,16 @@ def layer(weights, thresholds, fabric, *, depth=None):
     structure = FABRICS[fabric].structure
 
     def finish(circuit, parts):
-        circuit.outputs = []
+        found = {}
         for rows, counts in parts:
+            least = [bounds[row] for row in rows]
             if counts.keys() == {(1, 1), (1, -1)}:
-                circuit.outputs += structure.thresholds(circuit, counts[1, 1], counts[1, -1], *(bounds[row] for row in rows))
+                made = structure.thresholds(circuit, counts[1, 1], counts[1, -1], *least)
             else:
                 numbers = numbers_of(circuit, len(rows), counts, structure.total)
-                circuit.outputs += [at_least(circuit, number, bounds[row], structure.INPUTS)
-                                    for row, number in zip(rows, numbers, strict=True)]
+                made = [at_least(circuit, number, bound, structure.INPUTS) for number, bound in zip(numbers, least, strict=True)]
+            found |= zip(rows, made, strict=True)
+        circuit.outputs = [found[row] for row in range(len(found))]
         return ()
     return _best(weights, fabric, finish, depth)
 
@@ -152,10 +165,12 @@ def counts(weights, fabric, *, depth=None):
     negatives, structure = (weights < 0).sum(axis=1).tolist(), FABRICS[fabric].structure
 
     def finish(circuit, parts):
-        circuit.outputs, fields = [], []
+        found, fields = {}, []
         for rows, counts in parts:
-            for row, number in zip(rows, numbers_of(circuit, len(rows), counts, structure.total), strict=True):
-                fields.append((len(circuit.outputs), len(number.bits), number.offset + negatives[row]))
-                circuit.outputs += number.bits
+            found |= zip(rows, numbers_of(circuit, len(rows), counts, structure.total), strict=True)
+        circuit.outputs = []
+        for row in range(len(found)):
+            fields.append((len(circuit.outputs), len(found[row].bits), found[row].offset + negatives[row]))
+            circuit.outputs += found[row].bits
         return tuple(fields)
     return _best(weights, fabric, finish, depth)

@@ -43,8 +43,8 @@ def add(circuit, a, b, carry=FALSE):
         positions.append(top(FALSE))
     elif positions and FALSE in positions[-1].inputs:
         positions[-1] = top(max(positions[-1].inputs))
-    if len(positions) == 1:
-        sums = [positions[0].inputs[0]] if positions[0].inputs else [FALSE]
+    if len(positions) == 1 and not (positions[0].inputs and carry):
+        sums = [*positions[0].inputs, carry][:1]        # one literal alone
     else:
         sums = circuit.segment(carry, positions) if positions else []
     return Number((*low, *sums)[:max(width, 1)], most, a.offset + b.offset, a.least + b.least)
@@ -56,13 +56,14 @@ def negate(a):
     return Number(tuple(literal ^ 1 for literal in a.bits), full - a.least, -full - a.offset, full - a.most)
 
 
-def butterfly(circuit, a, b):
-    """``a + b`` and ``a - b``.
+def butterfly(circuit, a, b, carry=FALSE):
+    """``a + b + carry`` and ``a - b + carry``.
 
     The difference is made from the sum: both have the same last bit, and (a - b) >> 1 = ((a + b) >> 1) - b, of which the
     operands have opposite polarity. So nothing is inverted where an adder may invert its sums, and one digit is saved.
     """
-    p = add(circuit, a, b)
+    p = add(circuit, a, b, carry)
+    a = a._replace(most=a.most + (carry != FALSE))
     half = p.bits[1:]
     digits = max(len(half), len(b.bits), 1)
     if max(a.most // 2, (b.most + 1) // 2 - 1) >= 1 << digits - 1:

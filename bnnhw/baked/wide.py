@@ -10,7 +10,7 @@ from .circuit import FALSE, Position, table_of
 from .counters import literal
 from .numbers import Number, at_least, butterfly, top
 
-__all__ = ["INPUTS", "count", "thresholds", "total", "triples_of"]
+__all__ = ["INPUTS", "cost", "count", "thresholds", "total", "triples_of"]
 
 INPUTS = 6
 
@@ -57,6 +57,11 @@ def shape(n):
             if best is None or way < best[:2]:
                 best = *way, (tuple(part[2] for part in parts), extras)
     return best
+
+
+def cost(n):
+    """Tables with which ``n`` inputs are counted."""
+    return shape(n)[0]
 
 
 def triples_of(_):
