@@ -1,20 +1,23 @@
 """Cells of fully unfolded layers with constant weights: bnnhw.baked beside three peers, through the same yosys and nextpnr.
 
-    python benchmarks/area.py DA4ML_PYTHON
+    python benchmarks/area.py [--da4ml PYTHON] [CIRCUIT ...]
 
-DA4ML_PYTHON is a Python with da4ml 0.6.0 (``pip install da4ml==0.6.0`` in a virtual environment of its own). Peers: ``naive``, a
-balanced tree of ``+`` and a comparison per row; ``full adders``, this project's popcount trees with equal tables made once
-(:mod:`bnnhw.gateware`); ``da4ml``, its adder graph and Verilog. Circuits: random rows of +-1 with the threshold n / 2, and the
-layers of the shipped networks (rows that give scores get the threshold n / 2). Peers of more than 20,000 synapses are not mapped,
+What is not run keeps the rows that the result file has. PYTHON has da4ml 0.6.0 (``pip install da4ml==0.6.0`` in a virtual
+environment of its own); without it no peer runs. Peers: ``naive``, a balanced tree of ``+`` and a comparison per row;
+``full adders``, this project's popcount trees with equal tables made once (:mod:`bnnhw.gateware`); ``da4ml``, its adder graph and
+Verilog. Circuits: random rows of +-1 with the threshold n / 2, and the layers of the shipped networks (rows that give scores get
+the threshold n / 2). Peers of more than 3,000 synapses are mapped for iCE40 and xc7 only, those of more than 20,000 not at all,
 which would take hours: ``by`` is then "generator", and their figure is their own count (tables; da4ml's cost).
 
 Cells: iCE40 ICESTORM_LC and ECP5 TRELLIS_COMB as nextpnr packs them; Gowin LUTs and ALUs, xc7 LUTs without CARRY4 by yosys.
 Wide multiplexers are switched off. There are no registers. Every layer of ours is compared with plain integer arithmetic first.
+Last the EPFL benchmark circuit "voter", in LUT6s.
 """
 
+import argparse
+import json
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,9 +25,11 @@ from pathlib import Path
 import numpy as np
 from amaranth import *
 from amaranth.back import verilog
-from table import publish, versions
+from table import RESULTS, publish, versions
 
 from bnnhw import baked, models, tools
+from bnnhw.baked.circuit import Lut
+from bnnhw.baked.voting import check, threshold
 from bnnhw.gateware.luts import Tables
 from bnnhw.gateware.popcount import reaches_literal
 from bnnhw.operations import Dense, Threshold
@@ -39,7 +44,8 @@ PACKERS = {"ice40": ("nextpnr-ice40", ["--hx8k", "--package", "ct256"], "ICESTOR
            "ecp5": ("nextpnr-ecp5", ["--85k"], "TRELLIS_COMB")}
 EMPTY_LCS = 2       # what nextpnr-ice40 reports for a design without logic: its constant drivers
 RANDOM = ((64, 16), (64, 64), (256, 64), (256, 256))
-MAPPED = 20_000     # synapses up to which peers are mapped
+EVERYWHERE = 3_000  # synapses up to which peers are mapped for every fabric
+MAPPED = 20_000     # and for two
 DA4ML = """
 import sys
 import numpy as np
@@ -91,9 +97,9 @@ def naive(weights, thresholds, folder, _):
 
     def tree(bits):
         return bits if len(bits) == 1 else tree(bits[:len(bits) // 2]) + tree(bits[len(bits) // 2:])
-    for k, (row, threshold) in enumerate(zip(weights, thresholds.tolist(), strict=True)):
+    for k, (row, least) in enumerate(zip(weights, thresholds.tolist(), strict=True)):
         agree = Signal(n_in, name=f"agree{k}")
-        m.d.comb += [agree.eq(~(x ^ sum(1 << j for j in np.flatnonzero(row > 0).tolist()))), y[k].eq(tree(agree) >= threshold)]
+        m.d.comb += [agree.eq(~(x ^ sum(1 << j for j in np.flatnonzero(row > 0).tolist()))), y[k].eq(tree(agree) >= least)]
     return verilog.convert(m, name="layer", ports=[x, y], emit_src=False), None
 
 
@@ -161,14 +167,46 @@ def row(name, weights, thresholds, fabric, design, python):
             "generation_s": round(made, 2), "all_s": round(time.perf_counter() - start, 1)}
 
 
+def rows_of(name, weights, thresholds, python):
+    for fabric in SYNTHESIS:
+        for design in PEERS if python else []:
+            small, medium = weights.size <= EVERYWHERE, weights.size <= MAPPED and fabric in ("ice40", "xc7")
+            if small or medium or design != "naive" and fabric == "ice40":
+                yield row(name, weights, thresholds, fabric, design, python)
+        yield row(name, weights, thresholds, fabric, "ours", python)
+
+
+def voter():
+    """The EPFL benchmark circuit: at least 501 of 1,001."""
+    start = time.perf_counter()
+    circuit, cells = threshold(1001, 501)
+    check(circuit, cells, 501)
+    x = (np.random.default_rng(0).random((1001, 10_000)) < 0.5).astype(np.uint8)
+    assert np.array_equal(baked.evaluate(circuit, x)[0], x.sum(axis=0) >= 501)
+    counted = sum(isinstance(circuit.nodes[number], Lut) for number in circuit.live())
+    return {"circuit": "EPFL voter", "fabric": "LUT6", "design": "ours", "cells": counted, "by": "generator", "carry_cells": 0,
+            "cells_per_synapse": round(counted / 1001, 4), "rows_of_a_group": None, "generation_s": None,
+            "all_s": round(time.perf_counter() - start, 1)}
+
+
 def main():
-    python, rows = sys.argv[1], []
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("circuits", nargs="*", metavar="CIRCUIT", help=f"of {', '.join(circuits())}; default: all")
+    arguments.add_argument("--da4ml", metavar="PYTHON", help="run the peers too, with this Python that has da4ml")
+    given = arguments.parse_args()
+    file = RESULTS / "area.json"
+    kept = {(old["circuit"], old["fabric"], old["design"]): old for old in json.loads(file.read_text())["rows"]} \
+        if file.exists() else {}
     for name, (weights, thresholds) in circuits().items():
-        for fabric in SYNTHESIS:
-            for design in [*PEERS, "ours"]:
-                if design == "ours" or weights.size <= MAPPED or design != "naive" and fabric == "ice40":
-                    rows.append(row(name, weights, thresholds, fabric, design, python))
-                    print(rows[-1], flush=True)
+        if name in given.circuits or not given.circuits:
+            for new in rows_of(name, weights, thresholds, given.da4ml):
+                kept[new["circuit"], new["fabric"], new["design"]] = new
+                print(new, flush=True)
+    new = voter()
+    kept[new["circuit"], new["fabric"], new["design"]] = new
+    order, designs = [*circuits(), new["circuit"]], [*PEERS, "ours"]
+    rows = sorted(kept.values(), key=lambda one: (order.index(one["circuit"]), [*SYNTHESIS, "LUT6"].index(one["fabric"]),
+                                                  designs.index(one["design"])))
     publish("area", rows, versions("yosys", "nextpnr-ice40", "nextpnr-ecp5") | {"da4ml": "0.6.0"})
 
 

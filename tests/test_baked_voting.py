@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bnnhw import baked, tools
 from bnnhw.baked.circuit import Lut
-from bnnhw.baked.threshold import blif, check, threshold
+from bnnhw.baked.voting import blif, check, threshold
 
 from . import proofs
 
