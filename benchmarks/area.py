@@ -7,7 +7,8 @@ environment of its own); without it no peer runs. Peers: ``naive``, a balanced t
 ``full adders``, this project's popcount trees with equal tables made once (:mod:`bnnhw.gateware`); ``da4ml``, its adder graph and
 Verilog. Circuits: random rows of +-1 with the threshold n / 2, and the layers of the shipped networks (rows that give scores get
 the threshold n / 2). Peers of more than 3,000 synapses are mapped for iCE40 and xc7 only, those of more than 20,000 not at all,
-which would take hours: ``by`` is then "generator", and their figure is their own count (tables; da4ml's cost).
+which would take hours: ``by`` is then "generator", and their figure is their own count (tables; da4ml's cost). ECP5 and Gowin are
+for layers of up to 20,000 synapses.
 
 Cells: iCE40 ICESTORM_LC and ECP5 TRELLIS_COMB as nextpnr packs them; Gowin LUTs and ALUs, xc7 LUTs without CARRY4 by yosys.
 Wide multiplexers are switched off. There are no registers. Every layer of ours is compared with plain integer arithmetic first.
@@ -150,7 +151,7 @@ def cells(source, fabric, folder):
     return int(re.search(cell + r":\s*(\d+)/", output)[1]) - (EMPTY_LCS if fabric == "ice40" else 0), carries
 
 
-def row(name, weights, thresholds, fabric, design, python):
+def measured(name, weights, thresholds, fabric, design, python):
     start, group, counted = time.perf_counter(), None, None
     with tempfile.TemporaryDirectory() as folder:
         if design == "ours":
@@ -169,11 +170,12 @@ def row(name, weights, thresholds, fabric, design, python):
 
 def rows_of(name, weights, thresholds, python):
     for fabric in SYNTHESIS:
+        main = fabric in ("ice40", "xc7")
         for design in PEERS if python else []:
-            small, medium = weights.size <= EVERYWHERE, weights.size <= MAPPED and fabric in ("ice40", "xc7")
-            if small or medium or design != "naive" and fabric == "ice40":
-                yield row(name, weights, thresholds, fabric, design, python)
-        yield row(name, weights, thresholds, fabric, "ours", python)
+            if weights.size <= EVERYWHERE or weights.size <= MAPPED and main or design != "naive" and fabric == "ice40":
+                yield measured(name, weights, thresholds, fabric, design, python)
+        if weights.size <= MAPPED or main:
+            yield measured(name, weights, thresholds, fabric, "ours", python)
 
 
 def voter():
@@ -189,24 +191,29 @@ def voter():
             "all_s": round(time.perf_counter() - start, 1)}
 
 
+def with_new(row):
+    """The rows of the result file with ``row`` in its place; the file is written, so that a long run may be broken off."""
+    file = RESULTS / "area.json"
+    result = json.loads(file.read_text()) if file.exists() else {"rows": []}
+    kept = {(old["circuit"], old["fabric"], old["design"]): old for old in [*result["rows"], row]}
+    order, fabrics, designs = [*circuits(), "EPFL voter"], [*SYNTHESIS, "LUT6"], [*PEERS, "ours"]
+    rows = sorted(kept.values(), key=lambda one: (order.index(one["circuit"]), fabrics.index(one["fabric"]),
+                                                  designs.index(one["design"])))
+    file.write_text(json.dumps(result | {"rows": rows}))
+    return rows
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("circuits", nargs="*", metavar="CIRCUIT", help=f"of {', '.join(circuits())}; default: all")
     arguments.add_argument("--da4ml", metavar="PYTHON", help="run the peers too, with this Python that has da4ml")
     given = arguments.parse_args()
-    file = RESULTS / "area.json"
-    kept = {(old["circuit"], old["fabric"], old["design"]): old for old in json.loads(file.read_text())["rows"]} \
-        if file.exists() else {}
     for name, (weights, thresholds) in circuits().items():
         if name in given.circuits or not given.circuits:
             for new in rows_of(name, weights, thresholds, given.da4ml):
-                kept[new["circuit"], new["fabric"], new["design"]] = new
                 print(new, flush=True)
-    new = voter()
-    kept[new["circuit"], new["fabric"], new["design"]] = new
-    order, designs = [*circuits(), new["circuit"]], [*PEERS, "ours"]
-    rows = sorted(kept.values(), key=lambda one: (order.index(one["circuit"]), [*SYNTHESIS, "LUT6"].index(one["fabric"]),
-                                                  designs.index(one["design"])))
+                rows = with_new(new)
+    rows = with_new(voter())
     publish("area", rows, versions("yosys", "nextpnr-ice40", "nextpnr-ecp5") | {"da4ml": "0.6.0"})
 
 
