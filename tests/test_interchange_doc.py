@@ -1,4 +1,5 @@
 """docs/interchange.md: what it shows is run as it stands."""
+import json
 import os
 import re
 import subprocess
@@ -9,7 +10,8 @@ import pytest
 
 from bnnhw.importers import onnx_nodes
 
-DOC = (Path(__file__).parent.parent / "docs" / "interchange.md").read_text()
+ROOT = Path(__file__).parent.parent
+DOC = (ROOT / "docs" / "interchange.md").read_text()
 
 
 @pytest.mark.slow
@@ -31,3 +33,13 @@ def test_from_a_brevitas_model_to_a_bitstream(tmp_path):
 def test_every_operation_is_in_the_table():
     for name in onnx_nodes.HANDLERS:
         assert re.search(rf"\b{name}\b", DOC), f"{name} is missing"
+
+
+def test_figures_are_those_of_the_benchmark():
+    rows = json.loads((ROOT / "benchmarks" / "results" / "peers.json").read_text())["rows"]
+    assert len(rows) == 3
+    for row in rows:
+        line = next(line for line in DOC.splitlines() if line.startswith(f"| {row['network']} |"))
+        assert [cell.strip() for cell in line.split("|")[2:-1]] == [
+            f"{row['right_images']:,} of {row['of_images']:,}", f"{row['right_images_published']:,}",
+            f"{row['images_in_verilog']:,}, {row['mismatches']}", f"{row['cycles_per_image']:,}"]
