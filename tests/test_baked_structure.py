@@ -1,10 +1,12 @@
 """The parts of which baked layers are made: classes, groups of rows, shared leaves, counts, butterflies, comparisons, chains."""
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnnhw import baked
+from bnnhw import baked, tools
 from bnnhw.baked import counters, wide
 from bnnhw.baked.chains import chains
 from bnnhw.baked.circuit import Circuit, Segment, evaluate, table_of
@@ -131,3 +133,28 @@ def test_tables_are_made_once():
     assert circuit.lut([a, a, b], majority) == a and circuit.lut([a, a ^ 1, b], majority) == b
     assert circuit.lut([a, 1, 0], majority) == a and circuit.lut([a, a, 0], parity) == 0
     assert len(circuit.nodes) == 4 + 2
+
+
+LIBRARIES = {"ice40": ["ice40/cells_sim.v"], "ecp5": ["ecp5/cells_sim.v", "ecp5/cells_bb.v"], "gowin": ["gowin/cells_sim.v"],
+             "xc7": ["xilinx/cells_sim.v"]}
+
+
+@pytest.mark.parametrize("fabric", baked.FABRICS)
+def test_no_loops(fabric, tmp_path):
+    """Every cell taken for a way from each input to each output, as timing analysis does, there is no loop."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "layer.v").write_text(baked.layer(rng.choice([-1, 1], (24, 64)), np.full(24, 32), fabric).verilog("layer"))
+    files = " ".join(str(tools.yosys_share() / name) for name in LIBRARIES[fabric])
+    script = f"read_verilog -lib {files}; read_verilog layer.v; hierarchy -top layer; scc -all_cell_types -expect 0 layer"
+    tools.find("yosys").run(["-p", script], cwd=tmp_path)
+
+
+def test_ice40_digits_stay_together(tmp_path):
+    """yosys joins each carry with the table of its own digit, though many guards have the same operands."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "layer.v").write_text(baked.layer(rng.choice([-1, 1], (64, 64)), np.full(64, 32), "ice40").verilog("layer"))
+    script = ("read_verilog -lib +/ice40/cells_sim.v; read_verilog layer.v; hierarchy -top layer; opt_clean; ice40_wrapcarry; "
+              "write_verilog -noattr out.v")
+    tools.find("yosys").run(["-p", script], cwd=tmp_path)
+    own = re.findall(r"I3_IS_CI\(1'h([01])\)", (tmp_path / "out.v").read_text())
+    assert len(own) > 1000 and set(own) == {"1"}

@@ -37,7 +37,8 @@ def chains(circuit, live, flips, cap, own_guard):
         Of each segment: whether its operands and sums are inverted.
     cap : int
     own_guard : bool
-        Whether the last digit of a segment can be its guard even where its operand is no constant.
+        Whether the last digit of a segment can be its guard even where its operand is no constant. If so a segment without a
+        guard ends its chain; else a guard is put behind it.
 
     Returns
     -------
@@ -64,12 +65,13 @@ def chains(circuit, live, flips, cap, own_guard):
             flip = flips[number]
             carry ^= flip
             here = len(positions) + 1
-            if chain and len(chain) + here > cap:
+            if chain and (len(chain) + here > cap or own_guard and not chain[-1].guard):
                 packed.append((first, chain))
                 chain = []
             if chain and chain[-1].guard:           # the last digit of the segment below hands on our carry
                 chain[-1] = chain[-1]._replace(a=carry, b=carry)
             elif chain or carry > 1:
+                first = first if chain else 0
                 chain.append(Cell(carry, carry, 0, None, True))
             else:
                 first = carry
@@ -78,7 +80,7 @@ def chains(circuit, live, flips, cap, own_guard):
                 if len(position.inputs) == 2:
                     a, b = position.inputs
                     chain.append(Cell(a ^ flip, b ^ flip, 0, made, False))
-                else:
+                elif made is not None:
                     extra = position.inputs[0] if position.inputs else 0
                     assert at == len(positions) - 1
                     if own_guard or extra <= TRUE:

@@ -1,9 +1,13 @@
-"""Circuits as iCE40 cells: SB_LUT4, SB_CARRY and SB_DFFE. A logic cell holds one of each, so every digit of a chain takes one."""
+"""Circuits as iCE40 cells: SB_LUT4, SB_CARRY and SB_DFFE. A logic cell holds one of each, so every digit of a chain takes one.
 
-from .circuit import table_of
+yosys joins every SB_CARRY with an SB_LUT4 whose pins I1 and I2 have the same signals, in order if there are several. What is
+joined wrongly may look like a loop. So tables that belong to no digit never look like one (I1 is 0, which as a carry's first
+operand does not occur), and carries without a table, at the beginning of a chain, have a second operand that no digit has.
+"""
+
+from .circuit import TRUE, table_of
 from .mapped import Mapped
 from .polarity import polarities
-from .writer import widened
 
 __all__ = ["verilog"]
 
@@ -15,8 +19,15 @@ class _Ice40(Mapped):
     OWN_GUARD = True
 
     def lut(self, target, table, inputs):
-        table = f"16'h{widened(table, len(inputs), 4):04x}"
-        self.cell("SB_LUT4", {"LUT_INIT": table}, {"O": target} | {f"I{k}": source for k, source in enumerate(inputs)})
+        pins = [0, 2, 3] if len(inputs) < 4 else [0, 1, 2, 3]
+        table = sum((table >> sum((m >> pin & 1) << k for k, pin in enumerate(pins[:len(inputs)])) & 1) << m for m in range(16))
+        signals = ["1'b0", "1'b0", "1'b1", "1'b0"]
+        for pin, source in zip(pins, inputs, strict=False):
+            signals[pin] = source
+        self.digit(target, table, signals)
+
+    def digit(self, target, table, signals):
+        self.cell("SB_LUT4", {"LUT_INIT": f"16'h{table:04x}"}, {"O": target} | {f"I{k}": s for k, s in enumerate(signals)})
 
     def register(self, target, source):
         self.cell("SB_DFFE", {}, {"C": "clk", "E": "en", "D": source, "Q": target})
@@ -24,17 +35,21 @@ class _Ice40(Mapped):
     def chain(self, first, cells):
         carry = f"1'b{first}"
         for at, cell in enumerate(cells):
-            a, b = self.signal(cell.a), self.signal(cell.b)
+            a, b = (self.signal(literal) for literal in sorted((cell.a, cell.b), key=lambda literal: literal <= TRUE))
+            if cell.guard and cell.sum is None:
+                b = "1'b1"              # as the carry into the chain is 0, this one is a
+            last = at + 1 == len(cells)
             if cell.sum is not None:
                 inverse = self.inverted[self.circuit.nodes[cell.sum].segment] ^ self.inverted[cell.sum]
                 extra, table = "1'b0", SUM
                 if cell.guard:
                     extra, table = self.plain[cell.extra >> 1], GUARD
                     inverse ^= cell.extra & 1 ^ self.inverted[cell.extra >> 1]
-                self.lut(self.plain[cell.sum], table ^ 0xffff * inverse, [extra, a, b, carry])
+                operands = ["1'b0", "1'b1"] if cell.guard and last else [a, b]
+                self.digit(self.plain[cell.sum], table ^ 0xffff * inverse, [extra, *operands, carry])
             else:
                 self.cells["carry only"] += 1
-            if at + 1 < len(cells):
+            if not last:
                 after = self.carry()
                 self.cell("SB_CARRY", {}, {"I0": a, "I1": b, "CI": carry, "CO": after})
                 carry = after

@@ -70,11 +70,16 @@ class _Xc7(Writer):
         return nodes, results
 
     def take(self, nodes):
-        """A table not yet written whose inputs are among ``nodes``, the one with most inputs; or None."""
+        """A table not yet written whose inputs are among ``nodes``, the one with most inputs; or None.
+
+        It stands after all nodes, so that none of them depends on it: a cell has ways from all its inputs to both outputs,
+        and these must not close a loop.
+        """
         for size in range(len(nodes), 0, -1):
             for subset in map(frozenset, combinations(nodes, size)):
-                if self.luts.get(subset):
-                    return self.luts[subset].pop()
+                waiting = self.luts.get(subset)
+                if waiting and waiting[-1] > max(nodes):
+                    return waiting.pop()
         return None
 
     def both(self, nodes, upper, lower, names):
