@@ -71,7 +71,7 @@ def _report(found):
     if total:
         first = found.provenance["float32_ties"][0]
         yield (f"float32 decides otherwise than exact arithmetic at {total} places, first: {json.dumps(first)}; "
-               "the exact decision holds (all are in the file)")
+               "the exact decision holds (the first 100 are in the provenance)")
     for name, count in imported.get("float32_weights", {}).items():
         yield f"node {name}: float32 would quantize {count} weights otherwise; the exact ones hold"
     if "exported" in imported:

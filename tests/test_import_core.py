@@ -322,3 +322,28 @@ def test_names():
     assert build.name("x") == "x_2"
     assert [build.name(n) for n in ("/features/0/MatMul", "1conv", "", "ünit", "a.b")] == [
         "features_0_MatMul", "op1conv", "op", "nit", "a_b"]
+
+
+def test_padding_of_a_finer_unit_than_the_scales():
+    """Scales 1 and 1024, padding with 1/128: the sums are those of the real numbers."""
+    build = Builder()
+    scale = np.array([1.0, 1024.0])
+    offset = 1 / 128 - scale
+    value = build.input("x", TensorType((3, 3, 2), 0, 3, 1), "NCHW")
+    out = build.conv("c", value.multiplied(scale).added(offset), np.ones((1, 3, 3, 2)), (1, 1), (1, 1, 1, 1), Fraction(1, 128))
+    x = np.random.default_rng(0).integers(0, 4, (1, 3, 3, 2))
+    found = reference.run(build.finish([out]), x, keep=[out.edge])[out.edge]
+    real = np.pad(x[0] * scale + offset, ((1, 1), (1, 1), (0, 0)), constant_values=1 / 128)
+    want = [[Fraction(real[i:i + 3, j:j + 3].sum()) for j in range(3)] for i in range(3)]
+    assert [[out.scale[0] * int(v) + out.offset[0] for v in row] for row in found[0, :, :, 0]] == want
+
+
+def test_scores_in_parts_of_an_odd_number():
+    """Thirds with whole offsets have no binary fixed point that keeps every tie; their own unit does."""
+    build = Builder()
+    value = build.input("x", TensorType((3,), -9, 9, 1), "NC")
+    value = value.multiplied(np.array([Fraction(1, 3)] * 3, object)).added(np.array([0, 1, 2]))
+    network = build.finish([build.argmax("class", value)])
+    x = np.random.default_rng(0).integers(-9, 10, (500, 3))
+    want = [max(range(3), key=lambda c: (Fraction(int(row[c]), 3) + c, -c)) for row in x]
+    assert reference.run(network, x)["class"].tolist() == want

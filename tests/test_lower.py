@@ -114,7 +114,7 @@ def test_every_random_topology_has_stages():
 IMAGE = Input("image", TensorType((6,), 0, 255))
 SIGNS = Threshold("binarize", "image", [[128]] * 6, [False] * 6)
 FC = Dense("fc", "binarize", np.ones((2, 6)))
-NAMES = "(as i, o, clk, rst, s_axis, m_axis, ..._join, ..._split, ..._fork, ..._to_...): choose another"
+NAMES = "(as i, o, clk, rst, s_axis, m_axis, ..._join, ..._split, ..._fork, ..._to_..., ..._inner...): choose another"
 
 
 @pytest.mark.parametrize("operations, outputs, message", [

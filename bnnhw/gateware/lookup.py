@@ -76,7 +76,8 @@ class _Lookups(wiring.Component):
     Attributes
     ----------
     seen : list of (Value, Value, Value)
-        For each layer the outputs, whether they are a vector's, whether they move on: for simulation to look at.
+        For each layer the outputs, and the counts where the class is decided on them, whether they are a vector's, whether they
+        move on: for simulation to look at.
     """
     def __init__(self, result, *, inputs, layers, groups, lanes, stages):
         for name, value in (("inputs", inputs), ("groups", groups), ("lanes", lanes), ("stages", stages)):

@@ -11,6 +11,7 @@ import torch
 from ..errors import UserError
 from . import qonnx
 from .problems import Problem, Refusal
+from .rational import Inexpressible
 from .torch_examples import checked, evaluating
 
 __all__ = ["from_module"]
@@ -68,6 +69,10 @@ def from_module(model, example, *, input_scale=Fraction(1, 255), input_offset=0,
             found = qonnx.read(path, input_scale=input_scale, input_offset=input_offset, input_limits=input_limits)
         except Refusal as error:
             raise Refusal(name, error.problems) from None
-        tried = checked(model, found.network, example, Fraction(input_scale), Fraction(input_offset))
+        try:
+            tried = checked(model, found.network, example, Fraction(input_scale), Fraction(input_offset),
+                            found.provenance["float32_ties_total"])
+        except Inexpressible as error:
+            raise Refusal(name, [Problem("", "", error.reason, error.accepted)]) from None
     imported = found.provenance["imported"] | {"kind": "Brevitas module", "module": name, "checked": tried}
     return replace(found, provenance=found.provenance | {"imported": imported})

@@ -182,8 +182,9 @@ class Builder:
         value, fill = self._fill(name, value, padding, Fraction(pad))
         unscaled = value
         found, magnitude, value = self._weighed(name, value, weights)
-        if value.edge != unscaled.edge:
+        if value.edge != unscaled.edge:     # padding may need a finer unit still, and then all are weighed anew
             value, fill = self._fill(name, value, padding, Fraction(pad))
+            found, magnitude, value = self._weighed(name, value, weights)
         edge, type = self.make(Conv2d, name, value.edge, found, tuple(stride), tuple(padding), fill)
         return Value.of(edge, type, magnitude, self._offsets(found, magnitude, weights, value), value.axes)
 

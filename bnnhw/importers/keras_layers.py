@@ -53,6 +53,8 @@ def _weights(walk, layer, shape, outputs, names=("kernel",), key="kernel_quantiz
 
     ``names``: what the kernel may be called; ``key``: the setting with its quantizer.
     """
+    layer.only("mask", None)
+    layer.only("lora_rank", None)
     stored = walk.stored.names(layer.name)
     kernel, facts = next((name for name in names if name in stored), names[0]), {}
     found = walk.stored.weights(layer.name, {kernel: shape} | ({"bias": (outputs,)} if layer.flag("use_bias", True) else {}))
@@ -183,6 +185,7 @@ def _global_pool(make):
 
 
 def flatten(walk, layer, x):
+    layer.only("data_format", "channels_last", None)
     walk.expect((math.prod(_plain(x).type.shape),))
     return walk.build.flatten(layer.name, x)
 

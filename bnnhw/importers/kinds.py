@@ -14,9 +14,7 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 ONNX_FIRST_FIELD = 0x08     # protobuf's tag of a model's first field, the version of the format, a number below 128
 REFUSED = {     # first bytes -> what it is
     b"PK\x03\x04": "a zip archive, as PyTorch and newer Keras write them",
-    b"\x80\x02": "a Python pickle, which is never opened: it could run any code",
-    b"\x80\x04": "a Python pickle, which is never opened: it could run any code",
-}
+} | {bytes([0x80, protocol]): "a Python pickle, which is never opened: it could run any code" for protocol in range(2, 6)}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 from ..ir import Affine
-from .rational import Inexpressible, distinct
+from .rational import Inexpressible, common_divisor, distinct
 
 __all__ = ["MOST_BITS", "comparable"]
 
@@ -19,6 +19,7 @@ MOST_BITS = 40          # fractional, of a class's scale and offset
 MOST_PAIRS = 2**21      # values of a sum, times pairs of classes
 MOST_VALUES = 2**17     # values of a sum, times classes
 LIMIT = 2**53           # of integers in a network
+MOST_SMALL = 2**24      # of integers that are taken without looking for shorter ones
 
 
 def _order(rows):
@@ -41,6 +42,11 @@ def _ranks(value):
     return np.array([[rank[v] for v in row] for row in table])
 
 
+def _fits(scale, offset, type, limit):
+    """Whether no product or sum of these reaches ``limit``."""
+    return max(map(abs, (*scale, *offset))) * max(1, abs(type.lo), abs(type.hi)) * 2 < limit
+
+
 def comparable(build, name, value):
     """An edge of integer scores that compare as the real scores do. Returns (edge, type).
 
@@ -51,8 +57,12 @@ def comparable(build, name, value):
         return value.edge, value.type
     name = value.label or name
     whole = all(v.denominator == 1 for v in (*scale, *offset))
-    if whole and max(map(abs, (*scale, *offset))) * max(1, abs(value.type.lo), abs(value.type.hi)) * 2 < LIMIT:
+    if whole and _fits(scale, offset, value.type, LIMIT):
         return build.make(Affine, name, value.edge, *(np.array([int(v) for v in part]) for part in (scale, offset)))
+    unit = common_divisor([*scale, *offset])
+    if unit and _fits(scale / unit, offset / unit, value.type, MOST_SMALL):
+        scale, offset = (np.array([int(v / unit) for v in part]) for part in (scale, offset))
+        return build.make(Affine, name, value.edge, scale, offset)
     if value.type.levels * value.channels**2 > MOST_PAIRS or value.type.levels * value.channels > MOST_VALUES:
         raise Inexpressible(f"scores of {value.channels} classes with different scales and {value.type.levels} values",
                             "one positive scale and one offset for all classes, or fewer values")

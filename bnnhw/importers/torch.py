@@ -7,27 +7,58 @@ such as ``sign(weight) * weight.abs().mean()``, is computed by torch itself: its
 
 import contextlib
 import inspect
+import operator
 import types
 from fractions import Fraction
 
 import torch
 from torch import fx, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from ..artifact import Artifact
 from ..ir import NetworkError, TensorType
 from .exact import Builder
+from .onnx_windows import Padded
 from .problems import Problem, Refusal
 from .rational import Inexpressible
-from .torch_examples import checked, evaluating
-from .torch_nodes import ACCEPTED, FUNCTIONS, METHODS, MODULES, is_value
+from .torch_examples import checked, evaluating, integers
+from .torch_nodes import ACCEPTED, FUNCTIONS, METHODS, MODULES, conv2d, is_value, size
 from .torch_signs import sign_of
 from .value import Value
 
 __all__ = ["from_module"]
 
 PIXELS = (0, 255, 1)
-RANKED = ("argmax", "max", "softmax", "log_softmax")    # what needs only the order of scores
+DAMAGE = (AttributeError, TypeError, ValueError, KeyError, IndexError, RuntimeError, OverflowError)
+TAKE_PADDED = (conv2d, size)
+WIDENING = ("float", "double", "to", "type")
+# What needs only the order of scores.
+RANKED = {torch.argmax, torch.max, torch.softmax, torch.log_softmax, nn.functional.softmax, nn.functional.log_softmax, nn.Softmax,
+          nn.LogSoftmax, "argmax", "max", "softmax", "log_softmax"}
+IN_PLACE = {operator.iadd, operator.isub, operator.imul, operator.itruediv}
+VIEWS = {torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze, getattr, "flatten", "reshape", "view", "squeeze",
+         "unsqueeze", "contiguous", "detach", "float", "double", "to", "type", "cpu", nn.Flatten, nn.Identity, nn.Dropout,
+         nn.Dropout1d, nn.Dropout2d, nn.functional.dropout}
 AXES = {2: "NC", 3: "NHW", 4: "NCHW"}
+
+
+class _Proxy(fx.Proxy):
+    """A traced tensor; torch.fx would forget what is written into its attributes."""
+    def __setattr__(self, name, value):
+        if name not in ("tracer", "node"):
+            raise TypeError(f"the forward writes the attribute {name!r} of a tensor")
+        super().__setattr__(name, value)
+
+    def _in_place(function):
+        return lambda self, other: self.tracer.create_proxy("call_function", function, (self, other), {})
+    __iadd__, __isub__ = _in_place(operator.iadd), _in_place(operator.isub)
+    __imul__, __itruediv__ = _in_place(operator.imul), _in_place(operator.itruediv)
+
+
+def _kind_of(module):
+    """A module's class, without torch's parametrizations of its weights."""
+    kind = type(module)
+    return kind.__bases__[0] if is_parametrized(module) else kind
 
 
 class _Tracer(fx.Tracer):
@@ -37,8 +68,13 @@ class _Tracer(fx.Tracer):
         super().__init__(autowrap_functions=functions)
         self.sign_modules = tuple(s for s in signs if isinstance(s, type) and issubclass(s, nn.Module))
 
+    def proxy(self, node):
+        return _Proxy(node, self)
+
     def is_leaf_module(self, module, name):
-        return isinstance(module, self.sign_modules) or type(module) in MODULES or super().is_leaf_module(module, name)
+        if isinstance(module, self.sign_modules) or _kind_of(module) in MODULES:
+            return True
+        return not is_parametrized(module) and super().is_leaf_module(module, name)
 
 
 @contextlib.contextmanager
@@ -63,6 +99,14 @@ def _recorded(functions):
                 function.apply = apply
 
 
+def _check_hooks(module):
+    """Refuse what torch calls beside a module's forward: a trace does not see it."""
+    every = nn.modules.module
+    if module._forward_hooks or module._forward_pre_hooks or every._global_forward_hooks or every._global_forward_pre_hooks:
+        raise Inexpressible("it has forward hooks (pruning and weight_norm work by such)",
+                            "modules without: prune.remove and remove_weight_norm make plain weights of them")
+
+
 class _Walk:
     """One pass over a traced graph."""
     def __init__(self, model, graph, signs):
@@ -71,8 +115,28 @@ class _Walk:
 
     def only_ranked(self):
         """Whether nothing but the order of the current node's elements is used."""
-        called = [str(getattr(user.target, "__name__", user.target)) for user in self.node.users if user.op != "output"]
-        return all(name in RANKED for name in called)
+        def ranks(user):
+            target = type(self.model.get_submodule(user.target)) if user.op == "call_module" else user.target
+            return user.op == "output" or target in RANKED
+        return all(map(ranks, self.node.users))
+
+    def _check_in_place(self, node, target):
+        """Refuse what changes a tensor that something else still has, which a graph of values does not know."""
+        name = getattr(target, "__name__", str(target))
+        inside = getattr(target, "inplace", False) if node.op == "call_module" else (
+            node.kwargs.get("inplace", False) or (name.endswith("_") and not name.endswith("__")) or target in IN_PLACE)
+        if not inside:
+            return
+        source = node.args[0]
+        while isinstance(source, fx.Node) and len(source.users) == 1 and source.op.startswith("call_") and self._is_view(source):
+            source = source.args[0]
+        if not node.users or not isinstance(source, fx.Node) or len(source.users) > 1:
+            raise Inexpressible("it works in place on a tensor that is used elsewhere, too", "one that gives a new tensor")
+
+    def _is_view(self, node):
+        """Whether a node's result may share its input's memory."""
+        target = type(self.model.get_submodule(node.target)) if node.op == "call_module" else node.target
+        return target in VIEWS
 
     def _is_sign(self, node, target):
         if node.op == "call_module":
@@ -92,28 +156,40 @@ class _Walk:
             called = self._called(target)
             return sign_of(self.build, name, args[0], lambda x: called(x, *args[1:], **kwargs))
         if node.op == "call_module":
-            kind = next((kind for kind in MODULES if type(target) is kind or type(target).forward is kind.forward
-                         and isinstance(target, kind)), None)
-            handler = kind and (lambda walk, name, x: MODULES[kind](walk, name, target, x))
+            kind = _kind_of(target)
+            _check_hooks(target)
+            handler = kind in MODULES and (lambda walk, name, x: MODULES[kind](walk, name, target, x))
         else:
             handler = (METHODS if node.op == "call_method" else FUNCTIONS).get(target)
-        if handler is None:
+        if not handler:
             raise Inexpressible("this operation is not known", f"{ACCEPTED}; functions of your own that are signs, in signs=")
         try:
             inspect.signature(handler).bind(self, name, *args, **kwargs)
         except TypeError as error:
             raise Inexpressible(f"its arguments are not those of a known form: {error}") from None
-        return handler(self, name, *args, **kwargs)
+        self._check_in_place(node, target)
+        if any(isinstance(v, Padded) for v in args) and not (
+                kind is nn.Conv2d if node.op == "call_module" else handler in TAKE_PADDED):
+            raise Inexpressible("its input is padded", "a convolution behind the padding")
+        try:
+            return handler(self, name, *args, **kwargs)
+        except Inexpressible:
+            raise
+        except DAMAGE as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise Inexpressible(f"its arguments are not those of a known form ({said})") from None
 
     def _result(self, node):
         args, kwargs = (fx.node.map_arg(v, lambda n: self.found[n]) for v in (node.args, node.kwargs))
         target = self.model.get_submodule(node.target) if node.op == "call_module" else node.target
         if any(is_value(self.found[source]) for source in node.all_input_nodes):
             return self._apply(node, target, args, kwargs)
-        with torch.no_grad():
-            if node.op == "call_method":
-                return getattr(args[0], target)(*args[1:], **kwargs)
-            return self._called(target)(*args, **kwargs)
+        try:
+            with torch.no_grad():
+                called = getattr(args[0], target) if node.op == "call_method" else self._called(target)
+                return called(*(args[1:] if node.op == "call_method" else args), **kwargs)
+        except DAMAGE as error:
+            raise Inexpressible(f"torch cannot compute it ({' '.join(f'{type(error).__name__}: {error}'.split())})") from None
 
     @staticmethod
     def _module(node):
@@ -173,6 +249,15 @@ def _traced(model, signs):
                       "decisions that depend on tensors; own functions that are signs, in signs=")]) from None
 
 
+def _check_width(graph, example):
+    """Refuse arithmetic on integers so narrow that torch wraps them around."""
+    if not isinstance(example, torch.Tensor) or example.is_floating_point() or example.dtype == torch.int64:
+        return
+    placeholder = next(node for node in graph.nodes if node.op == "placeholder")
+    if any(user.op != "call_method" or user.target not in WIDENING for user in placeholder.users):
+        raise Inexpressible(f"it computes with {example.dtype}, which wraps around", "int64, or .float() before anything else")
+
+
 def _input(walk, example, scale, offset, limits):
     if not isinstance(example, torch.Tensor) or example.ndim not in AXES:
         raise Inexpressible("the example is no tensor (N, C, H, W), (N, H, W) or (N, C)")
@@ -190,8 +275,9 @@ def from_module(model, example, signs=(), *, input_scale=None, input_offset=0, i
     model : torch.nn.Module
         Gives scores (N, classes) or the class (N,). It is left as it was.
     example : tensor (N, C, H, W), (N, H, W) or (N, C)
-        As the model takes it; tells the shape. Where its numbers are such as the input can have, the model itself decides them,
-        and the provenance's ``checked`` has what :func:`~bnnhw.importers.torch_examples.checked` gives.
+        As the model takes it; tells the shape. Its numbers are integers, or integers / 255; with an ``input_scale`` they may be
+        any. Where they are such as the input can have, the model itself decides them, and the provenance's ``checked`` has
+        what :func:`~bnnhw.importers.torch_examples.checked` gives.
     signs : sequence
         The model's own sign functions: subclasses of :class:`torch.nn.Module`, functions that a ``forward`` calls by a global
         name, subclasses of :class:`torch.autograd.Function`. Each gives one value below 0 and one above, and at 0 one of these
@@ -209,7 +295,7 @@ def from_module(model, example, signs=(), *, input_scale=None, input_offset=0, i
     Raises
     ------
     Refusal
-        At the first layer that has no exact integer form, naming it.
+        At the first layer that has no exact integer form, naming it; or because the model decides an example otherwise.
     """
     name = type(model).__name__
     for sign in signs:
@@ -224,13 +310,18 @@ def from_module(model, example, signs=(), *, input_scale=None, input_offset=0, i
     with evaluating(model):
         walk = _Walk(model, _traced(model, tuple(signs)), tuple(signs))
         try:
+            _check_hooks(model)
+            _check_width(walk.graph, example)
             output = walk.run(_input(walk, example, scale, offset, input_limits))
             network = walk.build.finish([output])
+            if input_scale is None and integers(network, example, scale, offset) is None:
+                raise Inexpressible("the example's numbers are not integers of the input's range, nor such / 255",
+                                    "input_scale and input_offset, which say how the model's input comes from integers")
+            tried = checked(model, network, example, scale, offset, walk.build.tied)
         except (Inexpressible, NetworkError) as error:
             accepted = error.accepted if isinstance(error, Inexpressible) else ""
             reason = error.reason if isinstance(error, Inexpressible) else str(error)
             raise Refusal(name, [Problem("", "", reason, accepted)]) from None
-        tried = checked(model, network, example, scale, offset)
     imported = {"kind": "PyTorch module", "module": name, "input_scale": str(scale), "input_offset": str(offset),
                 "checked": tried} | walk.build.facts
     return Artifact(network, (), {"imported": imported, "float32_ties": walk.build.ties, "float32_ties_total": walk.build.tied})

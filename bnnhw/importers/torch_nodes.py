@@ -27,6 +27,8 @@ __all__ = ["MODULES", "FUNCTIONS", "METHODS", "ACCEPTED", "is_value"]
 ACCEPTED = ("declared sign functions, linear, conv2d, batch norm, max and average pools, add, sub, mul and div, relu, clamp, "
             "flatten, view, argmax")
 
+DEVICES = ("cpu", "cuda", "mps", "xpu")
+
 
 def is_value(x):
     return isinstance(x, (Value, Padded))
@@ -234,9 +236,11 @@ def same(walk, name, input, *args, **kwargs):
 
 
 def to(walk, name, input, *args, **kwargs):
-    kinds = [v for v in (*args, *kwargs.values()) if isinstance(v, torch.dtype)]
-    if any(not kind.is_floating_point for kind in kinds):
-        raise Inexpressible(f"it casts to {kinds[0]}", "a floating-point type")
+    for v in (*args, *kwargs.values()):
+        if not (v in (torch.float32, torch.float64) or isinstance(v, (bool, torch.device)) or v is None
+                or isinstance(v, str) and v.split(":")[0] in DEVICES):
+            raise Inexpressible(f"it casts to {v if isinstance(v, (str, torch.dtype)) else type(v).__name__}",
+                                "torch.float32, torch.float64, a device")
     return input
 
 
@@ -292,9 +296,10 @@ def size(walk, name, input, dim=None):
 def attribute(walk, name, input, key):
     if key == "shape":
         return torch.Size(input.shape)
-    if key == "T" or not hasattr(torch.Tensor, key):
+    known = {"device": torch.device("cpu"), "dtype": torch.float32}
+    if key not in known:
         raise Inexpressible(f"it takes the attribute {key!r} of a tensor", "shape, device, dtype")
-    return {"device": torch.device("cpu"), "dtype": torch.float32}.get(key)
+    return known[key]
 
 
 # The class

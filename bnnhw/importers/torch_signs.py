@@ -51,6 +51,7 @@ def sign_of(build, name, x, function):
             where = int(np.flatnonzero(row != want)[0])
             raise Inexpressible(f"it is declared a sign, but gives {row[where]:g} at {value:g} and {want[where]:g} elsewhere on "
                                 "that side of 0", "a function with one value below 0 and one above")
+    _check_alone(function, shape, channel, rows)
     lower, upper, zero = (fractions("its value", v) for v in (lower, upper, zero))
     if np.all(zero == upper):
         out = quantizers.bipolar(build, name, x)
@@ -63,3 +64,16 @@ def sign_of(build, name, x, function):
         raise Inexpressible(f"it is declared a sign, but gives {float(zero[c]):g} at 0, {float(lower[c]):g} below and "
                             f"{float(upper[c]):g} above", "at 0 one of the two, or their mean, the same in all channels")
     return out.multiplied((upper - lower) / 2).added((upper + lower) / 2)
+
+
+def _check_alone(function, shape, channel, rows):
+    """Refuse a function whose result depends on other elements: it is tried in other company, too."""
+    rng, places = np.random.default_rng(0), int(np.prod(shape[1:]))
+    at = np.array(PROBES)
+    for chosen in (np.arange(len(at)), np.flatnonzero(at > 0), np.flatnonzero(np.abs(at) <= 1)):
+        index = rng.choice(chosen, (len(at), places))
+        found = array(function(torch.tensor(at[index], dtype=torch.float32).reshape(shape)))
+        channels = np.zeros(places, int) if channel is None else np.indices(shape[1:])[channel - 1].reshape(-1)
+        if not np.array_equal(found.reshape(len(at), places), rows[index, channels]):
+            raise Inexpressible("it is declared a sign, but depends on other elements of the tensor",
+                                "a function of each element alone")
