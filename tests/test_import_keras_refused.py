@@ -96,7 +96,8 @@ def quantizer(name, **settings):
 
 
 CONFIGS = {
-    "flattened channels first": (setting("flat", data_format="channels_first"), "node 'flat' (Flatten): its data_format is channels_first"),
+    "flattened channels first": (setting("flat", data_format="channels_first"),
+                                 "node 'flat' (Flatten): its data_format is channels_first"),
     "mask": (setting("conv", mask=[[0, 1, 0]] * 3), "its mask is [[0, 1, 0], [0, 1, 0], [0, 1, 0]]"),
     "lora": (setting("conv", lora_rank=2), "its lora_rank is 2"),
     "code": (kind("pool", "Lambda"), "node 'pool' (Lambda): it holds Python code, which is never run"),
