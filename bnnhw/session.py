@@ -223,7 +223,7 @@ class Session:
             self._window = min(WINDOW_MAX, self._window + 1)
         ahead = (reply.done - self._next) % 256
         if ahead <= self.identity.slots:
-            self._finished = max(self._finished, self._next + ahead)
+            self._finished = max(self._finished, min(self._next + ahead, len(self._order)))     # no more than there are
         if reply.kind == Kind.RESULT:
             self._result(reply, now)
         if self._offset > self._acked and not any(sent.kind in DATA_KINDS and sent.start == self._acked
