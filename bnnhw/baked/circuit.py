@@ -1,5 +1,6 @@
 """A netlist of look-up tables, carry chains and registers, in which equal and complementary tables are made once."""
 
+import copy
 import functools
 from typing import NamedTuple
 
@@ -151,6 +152,12 @@ class Circuit:
                 seen.add(node)
                 stack.extend(self.fanin(node))
         return sorted(seen - {0})
+
+    def only(self, count):
+        """The same circuit with all outputs but the first ``count`` replaced by 0."""
+        made = copy.copy(self)
+        made.outputs = self.outputs[:count] + [FALSE] * (len(self.outputs) - count)
+        return made
 
     def levels(self):
         """Tables and chains on the longest way from an input or a register to each node, as a list."""

@@ -63,7 +63,7 @@ def _inserted(circuit, live, level, depth):
     return made
 
 
-def pipelined(circuit, depth):
+def pipelined(circuit, depth, needed=None):
     """``circuit`` with registers.
 
     Parameters
@@ -72,6 +72,8 @@ def pipelined(circuit, depth):
         Without registers.
     depth : int
         At most so many tables and chains stand between registers, inputs or outputs. Each chain counts as one.
+    needed : int, optional
+        So many of the outputs are of hardware, the others for simulation: their registers cost nothing.
 
     Returns
     -------
@@ -83,4 +85,7 @@ def pipelined(circuit, depth):
     early = _early(circuit, live)
     late = _late(circuit, live, max(early.values()))
     made = [_inserted(circuit, live, level, depth) for level in (early, late)]
-    return min(made, key=lambda one: sum(isinstance(node, Register) for node in one.nodes))
+
+    def registers(one):
+        return sum(isinstance(one.nodes[number], Register) for number in one.only(needed).live())
+    return min(made, key=registers)
