@@ -35,6 +35,7 @@ from .stages import (
     MaxPoolStage,
     ScoresStage,
     SumPoolStage,
+    ThermometerStage,
     ThresholdStage,
 )
 
@@ -94,9 +95,12 @@ class _Lowering:
         if operation.name in self.made:         # in the stage in front
             return
         codes = (operation.levels - type.lo) // type.step       # in normal form, so it divides
-        bits = type.bits if self.made[operation.inputs[0]] else 8 * -(-type.bits // 8)
-        self.add(ThresholdStage, operation, operation.name, elements=type.size, bits=bits, levels=codes.tolist(),
-                 falling=operation.falling.tolist())
+        self.add(ThresholdStage, operation, operation.name, elements=type.size, bits=self.taken(operation, type),
+                 levels=codes.tolist(), falling=operation.falling.tolist())
+
+    def taken(self, operation, type):
+        """Bits of an element that ``operation`` takes: whole bytes where that is the network's input."""
+        return type.bits if self.made[operation.inputs[0]] else 8 * -(-type.bits // 8)
 
     def weighted(self, operation, type):
         """A dense layer or convolution, with the threshold behind it where that is one level for signs or other bits."""
@@ -134,11 +138,9 @@ class _Lowering:
                  width=result.bits)
 
     def thermometer(self, operation, type):
-        """With one level it is a threshold."""
-        if operation.levels.shape[-1] != 1:
-            _refuse(operation.name, f"there is hardware for one level, not yet for {operation.levels.shape[-1]}")
-        levels = operation.levels.reshape(-1, 1)
-        self.threshold(Threshold(operation.name, operation.inputs[0], levels, [False] * len(levels)), type)
+        codes = np.atleast_2d((operation.levels - type.lo) // type.step)        # in normal form, so it divides
+        self.add(ThermometerStage, operation, operation.name, elements=type.size, bits=self.taken(operation, type),
+                 levels=codes.tolist())
 
     def lookup(self, operation, type):
         """A chain of tables and the votes behind it are one stage; the first of them makes it."""

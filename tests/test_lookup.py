@@ -172,7 +172,6 @@ def test_a_wrong_table_is_named():
 
 
 @pytest.mark.parametrize("made, message", [
-    (network(0, levels=(64, 128), inputs=20, sizes=(30, 20)), "operation 'bits': there is hardware for one level, not yet for 2"),
     (Network([Input("x", TensorType((4,), -1, 1, 2)), GroupSum("votes", "x", 2), ArgMax("class", "votes")], "class"),
      "operation 'votes': there is hardware for votes behind a Lookup only"),
     (Network([Input("x", TensorType((4,), -1, 1, 2)), Lookup("t", "x", [[0], [1]], [[1, -1], [1, -1]]),

@@ -7,7 +7,8 @@ from .elementwise import AddStage, AffineStage, InputStage, ThresholdStage
 from .lookup import LookupClassStage, LookupStage
 from .pool import MaxPoolStage, SumPoolStage
 from .result import ClassStage, ScoresStage
+from .thermometer import ThermometerStage
 
 __all__ = ["AddStage", "AffineStage", "BufferOptions", "ClassStage", "ConvStage", "DenseStage", "DepthwiseStage", "FoldingError",
            "InputStage", "LookupClassStage", "LookupStage", "MaxPoolStage", "ScoresStage", "Stage", "SumPoolStage",
-           "ThresholdStage", "divisors"]
+           "ThermometerStage", "ThresholdStage", "divisors"]

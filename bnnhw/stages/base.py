@@ -22,7 +22,7 @@ class Options(BaseModel):
 
 class LanesOptions(Options):
     """Options of an :class:`ElementwiseStage`: elements per cycle."""
-    kind: Literal["input", "threshold", "affine", "add"]
+    kind: Literal["input", "threshold", "thermometer", "affine", "add"]
     lanes: int
 
 
