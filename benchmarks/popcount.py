@@ -60,7 +60,7 @@ def agreements(m, x, w, style):
 
 
 def neurons(m, x, rows, threshold, style):
-    """One bit per constant row of weights; ours share their tables, as :class:`bnnhw.gateware.neurons.Neurons` does."""
+    """One bit per constant row of weights; ours share their tables."""
     if style == "naive":
         agree = [Signal(len(x), name=f"agree{k}") for k in range(len(rows))]
         m.d.comb += [bits.eq(~(x ^ row)) for bits, row in zip(agree, rows, strict=True)]

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from . import devices, implement, netlist
-from .accelerator import TOP
+from .accelerator import TOP, verilog
 from .boards.base import TOP as BOARD_TOP
 from .families import FAMILIES
 from .gateware.link import identity_of
@@ -14,6 +14,7 @@ from .verify import images_for, summary
 __all__ = ["identity", "make_bitstream"]
 
 SEEDS = 3       # placements that are tried until the clock is met
+FEW_CELLS, FEW_OF = 8, 0.1      # of a circuit's cells that synthesis may find out to be constants, or equal to others
 
 
 def identity(plan):
@@ -40,12 +41,28 @@ def _check_memories(plan, device, cells):
                                            f"made {found}: they landed in logic")
 
 
+def _check_circuits(source, cells):
+    """Refuse a netlist in which synthesis took circuits apart that were emitted as cells.
+
+    The cells ``u1, u2, ...`` of a module that stands in ``source`` as cells are called ``core. ... .INSTANCE.u1`` in the netlist.
+    """
+    emitted = dict(re.findall(r"^module (\w+) \((.*?)^endmodule", source, re.M | re.S))
+    kept = Counter(path for path in re.findall(r"\\(core\.\S+)\.u\d+ +\(", cells))
+    for top, body in re.findall(rf"^module \\{TOP}\.(core\.\S+) ?\((.*?)^endmodule", source, re.M | re.S):
+        for name, instance in re.findall(r"^  (\w+) (\w+) \(", body, re.M):
+            wanted = len(re.findall(r"^  \w+ .*\bu\d+ \(", emitted.get(name, ""), re.M))
+            found = kept[f"{top}.{instance}"]
+            if wanted - found > max(FEW_CELLS, FEW_OF * wanted):
+                raise implement.ImplementError(f"layer {top.split('.')[1]!r}: its circuit was emitted as {wanted} cells, of "
+                                               f"which synthesis left {found}: it took them apart")
+
+
 def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=None, narrator):
     """Synthesize, place, route and pack for ``board``.
 
     Writes ``NAME_board.v``, ``NAME_netlist.v`` (the accelerator's cells as they are in the bitstream), the pins, the
     routed design and the bitstream (``NAME_board.pcf``, ``NAME.asc``, ``NAME.bin`` for iCE40) and the tools' logs beside
-    ``source``.
+    ``source``; ``NAME_cells.v`` where the accelerator contains circuits as cells, from which it is then synthesized.
 
     Parameters
     ----------
@@ -68,7 +85,7 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
     Raises
     ------
     ImplementError
-        It does not fit, a weight memory is not in block RAM, or the clock is missed.
+        It does not fit, a weight memory is not in block RAM, a circuit was taken apart, or the clock is missed.
     MismatchError
         The netlist differs from the golden model.
     """
@@ -80,10 +97,15 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
     narrator.say("writing the board's Verilog")
     board_source.write_text(board.verilog(identity(plan)))
     pins.write_text(board.constraints(board))
+    accelerator = verilog(plan, cells=True)
+    if accelerator != source.read_text():
+        source = Path(f"{stem}_cells.v")
+        source.write_text(accelerator)
     narrator.say(f"synthesizing for {device.name}")
     counts = implement.synthesize([source, board_source], BOARD_TOP, device, netlist=mapped, part=TOP, part_verilog=cells,
                                   log=folder / "yosys.log")
     _check_memories(plan, device, cells.read_text())
+    _check_circuits(accelerator, cells.read_text())
     facts = {}
     if netlist_images:
         narrator.say("simulating the netlist")

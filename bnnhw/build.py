@@ -21,7 +21,7 @@ from .target import DEFAULT_CLOCK_HZ
 __all__ = ["Narrator", "add_arguments", "run", "build"]
 
 # Files that only `--bitstream` writes.
-OF_A_BITSTREAM = ("{name}_board.v", "{name}_netlist.v", "yosys.log", "nextpnr.log", *(
+OF_A_BITSTREAM = ("{name}_board.v", "{name}_cells.v", "{name}_netlist.v", "yosys.log", "nextpnr.log", *(
     f"{{name}}{end}" for family in FAMILIES.values() for end in (family.bitstream, family.routed, f"_board{family.constraints}")))
 
 
@@ -188,6 +188,7 @@ def run(args):
     plan = _plan(args, found.network, board)
     device = devices.find(board.device if board else args.device) if board or args.device else None
     if device:
+        folding.check_fabric(plan, device)
         folding.check_memory(plan, device)
     name = path.stem
     folder = Path(args.output or Path("build", f"{name}-{args.board}" if board else name))

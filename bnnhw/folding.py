@@ -6,7 +6,7 @@ from .gateware.weights import style_for
 from .plan import Plan, PlanError
 from .stages.dense import weight_bits
 
-__all__ = ["fold", "check_memory", "usual_fps"]
+__all__ = ["fold", "check_fabric", "check_memory", "usual_fps"]
 
 # Cells of an iCE40 per lane (XNOR and popcount) and per accumulator bit: rounded from the benchmark `popcount`.
 CELLS_PER_LANE = 2.5
@@ -88,6 +88,15 @@ def fold(network, stages, *, clock_hz, fps=None, buffers="rate"):
         raise PlanError(f"{fps:,.0f} images/s at {clock_hz / 1e6:g} MHz: at most one image per cycle is possible")
     options = {stage.name: _choose(stage, budget) for stage in stages}
     return with_buffers(Plan(network, stages, options, int(clock_hz)), buffers)
+
+
+def check_fabric(plan, device):
+    """Refuse a plan with circuits of another family's cells than ``device`` has: :exc:`PlanError`, naming the layer."""
+    for name, own in plan.options.items():
+        fabric = getattr(own, "fabric", device.family)
+        if fabric != device.family:
+            raise PlanError(f"layer {name!r}: it is of cells of fabric {fabric!r}, but {device.name} is of {device.family!r}: "
+                            f"change its fabric")
 
 
 def check_memory(plan, device):

@@ -45,6 +45,8 @@ TORCH_IMPORTERS = [f"bnnhw.importers.{name}" for name in ("torch", "torch_nodes"
 RULES = [
     ("gateware knows no network", lambda m: under(m, "bnnhw.gateware"),
      lambda i: under(i, "bnnhw") and not under(i, "bnnhw.gateware", "bnnhw.protocol") and i != "bnnhw"),
+    ("baked layers know nothing of the rest", lambda m: under(m, "bnnhw.baked"),
+     lambda i: under(i, "bnnhw") and not under(i, "bnnhw.baked") and i != "bnnhw"),
     ("ir knows no gateware", lambda m: m in ("bnnhw.ir", "bnnhw.tensors", "bnnhw.operations", "bnnhw.spatial", "bnnhw.artifact"),
      lambda i: under(i, "bnnhw.gateware", "amaranth")),
     ("the golden model shares no code with the gateware", lambda m: m == "bnnhw.reference",

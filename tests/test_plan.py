@@ -123,11 +123,11 @@ def test_file_errors(path, value, error, message):
 
 
 def test_unfolded():
-    text = edited(("layers", "fc4"), {"kind": "dense", "style": "unfolded", "registers": 2})
+    text = edited(("layers", "fc4"), {"kind": "dense", "style": "unfolded", "fabric": "ecp5", "depth": 2})
     plan = planfile.loads(text, TFC, lower)
     assert plan.stages[4].cycles(plan.options["fc4"]) == 1
-    text = edited(("layers", "fc4"), {"kind": "dense", "style": "unfolded", "registers": 0})
-    with pytest.raises(FoldingError, match="^layer 'fc4': registers must be 1 to 16, not 0$"):
+    text = edited(("layers", "fc4"), {"kind": "dense", "style": "unfolded", "fabric": "ecp5", "depth": 0})
+    with pytest.raises(FoldingError, match="^layer 'fc4': depth must be at least 1, not 0$"):
         planfile.loads(text, TFC, lower)
 
 

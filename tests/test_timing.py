@@ -16,7 +16,6 @@ from bnnhw.gateware.conv import FoldedConv
 from bnnhw.gateware.dense import FoldedDense
 from bnnhw.gateware.fork import Fork
 from bnnhw.gateware.mvtu import Codes, Signs
-from bnnhw.gateware.neurons import Neurons
 from bnnhw.gateware.pool import MaxPool
 from bnnhw.gateware.streams import RegisterSlice, StreamFifo
 from bnnhw.gateware.threshold import ThresholdUnit
@@ -63,7 +62,6 @@ PAIRS = {
     "scores": lambda n, k: (ScoresResult(score=3, classes=n, width=8, lo=0, step=1), timing.Closing(n)),
     "folded": lambda n, k: (folded(n, k, 2 * n), timing.Folded(n, k, 2 * n)),
     "folded, live": lambda n, k: (folded(n, k, n), timing.Folded(n, k, n)),
-    "neurons": lambda n, k: (Neurons(np.ones((2, 5)), [2, 3], [False, True], stages=n), timing.Pipeline(n - 1)),
 }
 
 

@@ -87,5 +87,6 @@ def pipelined(circuit, depth, needed=None):
     made = [_inserted(circuit, live, level, depth) for level in (early, late)]
 
     def registers(one):
-        return sum(isinstance(one.nodes[number], Register) for number in one.only(needed).live())
+        wanted = one if needed is None else one.only(needed)
+        return sum(isinstance(one.nodes[number], Register) for number in wanted.live())
     return min(made, key=registers)

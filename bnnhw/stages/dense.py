@@ -2,15 +2,17 @@
 
 from typing import Literal
 
+from .. import baked
+from ..gateware.baked import BakedCounts, BakedSigns
 from ..gateware.dense import FoldedDense
-from ..gateware.mvtu import Codes, Signs
-from ..gateware.neurons import Neurons, Sums
+from ..gateware.mvtu import Signs
 from . import timing
 from .base import BufferedStage, BufferOptions, FoldingError, Options, divisors
 
 __all__ = ["MEMORIES", "FoldedOptions", "UnfoldedOptions", "DenseStage", "weight_bits"]
 
 MEMORIES = ("bram", "lut")
+DEPTH = 2           # of an unfolded layer, where nobody says
 
 
 def weight_bits(weights):
@@ -27,9 +29,11 @@ class FoldedOptions(BufferOptions):
 
 
 class UnfoldedOptions(Options):
+    """``fabric``: whose cells the circuit is made of; ``depth``: tables and carry chains that may stand between registers."""
     kind: Literal["dense"] = "dense"
     style: Literal["unfolded"] = "unfolded"
-    registers: int = 1      # pipeline registers through the layer, the output's included
+    fabric: str
+    depth: int = DEPTH
 
 
 class DenseStage(BufferedStage):
@@ -52,24 +56,26 @@ class DenseStage(BufferedStage):
         n_out, n_in = weights.shape
         super().__init__(name, sources, edge, elements_in=n_in, bits_in=bits, elements_out=n_out, bits_out=result.width)
         self.weights, self.result, self.reach = weights, result, reach
+        self._made = {}
 
     @property
     def unfoldable(self):
-        """Whether its neurons can be built as constants: signs in, weights that are not 0, plain match counts or signs out."""
-        plain = isinstance(self.result, Signs) or self.result == Codes([[0] * len(self.reach)], 1, self.elements_in.bit_length())
-        return self.bits_in == 1 and bool(self.weights.all()) and plain
+        """Whether it can be built as constants: signs in."""
+        return self.bits_in == 1
+
+    def made(self, options):
+        """The :class:`bnnhw.baked.Layer` of unfolded ``options``. It takes a while, so each is made once."""
+        if options not in self._made:
+            make = {"fabric": options.fabric, "depth": options.depth}
+            self._made[options] = (baked.layer(self.weights, self.result.thresholds[0], **make) if isinstance(self.result, Signs)
+                                   else baked.counts(self.weights, **make))
+        return self._made[options]
 
     def parse(self, table):
         if table.get("style", "folded") not in ("folded", "unfolded"):
             self.refuse("style", ("folded", "unfolded"), table["style"])
         if table.get("style") == "unfolded":
-            if not self.unfoldable:
-                raise FoldingError(f"layer {self.name!r}: style must be 'folded': only a layer of signs with weights -1 and +1 "
-                                   "can be unfolded")
-            options = UnfoldedOptions(**table)
-            if not 1 <= options.registers <= 16:
-                raise FoldingError(f"layer {self.name!r}: registers must be 1 to 16, not {options.registers}")
-            return options
+            return self._parse_unfolded(table)
         for key, size in (("pe", self.elements_out), ("simd", self.elements_in)):
             if key in table and (not isinstance(table[key], int) or table[key] not in divisors(size)):
                 self.refuse(key.upper(), divisors(size), table[key])
@@ -77,13 +83,24 @@ class DenseStage(BufferedStage):
             self.refuse("memory", MEMORIES, table["memory"])
         return self.check_depth(FoldedOptions(**table))
 
+    def _parse_unfolded(self, table):
+        if not self.unfoldable:
+            raise FoldingError(f"layer {self.name!r}: style must be 'folded': only a layer of signs can be unfolded")
+        options = UnfoldedOptions(**table)
+        if options.fabric not in baked.FABRICS:
+            self.refuse("fabric", baked.FABRICS, options.fabric)
+        if options.depth < 1:
+            raise FoldingError(f"layer {self.name!r}: depth must be at least 1, not {options.depth}")
+        return options
+
     def folding_space(self):
         for pe in divisors(self.elements_out):
             for simd in divisors(self.elements_in):
                 for memory in MEMORIES:
                     yield FoldedOptions(pe=pe, simd=simd, memory=memory)
         if self.unfoldable:
-            yield UnfoldedOptions()
+            for fabric in baked.FABRICS:
+                yield UnfoldedOptions(fabric=fabric)
 
     def lanes(self, options):
         if options.style == "unfolded":
@@ -116,14 +133,15 @@ class DenseStage(BufferedStage):
 
     def build(self, options):
         if options.style == "unfolded":
+            name, made = f"bnnhw_{self.name}", self.made(options)
             if isinstance(self.result, Signs):
-                return Neurons(self.weights, self.result.thresholds[0], [False] * len(self.weights), stages=options.registers)
-            return Sums(self.weights, stages=options.registers)
+                return BakedSigns(name, made)
+            return BakedCounts(name, made, offsets=self.result.offsets[0], scale=self.result.scale, width=self.result.width)
         return FoldedDense(self.weights, self.result, reach=self.reach, pe=options.pe, simd=options.simd, memory=options.memory,
                            depth=self.depth(options), bits=self.bits_in)
 
     def timing(self, options):
         if options.style == "unfolded":
-            return timing.Pipeline(options.registers - 1)
+            return timing.Pipeline(self.made(options).circuit.latency)
         words, folds = self._folds(options)
         return timing.Folded(words, folds, self.depth(options))
