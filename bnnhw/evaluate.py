@@ -28,9 +28,10 @@ def inputs_for(network, split):
     """
     type, images = network.types[network.inputs[0]], split.images
     shape = images.shape[1:]
-    if (type.lo, type.hi, type.step) != (0, 255, 1):
-        raise EvaluationError(f"the network's input is {type.lo} to {type.hi} by {type.step}, not the pixels 0 to 255 by 1")
-    if type.shape != shape and not (shape[2] == 1 and type.shape in ((images[0].size,), shape[:2])):
+    if (type.lo, type.hi, type.step) != (0, split.greatest, 1):
+        raise EvaluationError(f"the network's input is {type.lo} to {type.hi} by {type.step}, the data set's values are 0 to "
+                              f"{split.greatest} by 1")
+    if type.shape != shape and not (shape[-1] == 1 and type.shape in ((images[0].size,), shape[:2])):
         raise EvaluationError(f"the network's input has shape {type.shape}, the data set's images {shape}")
     if network.types[network.outputs[0]].shape != ():
         raise EvaluationError(f"the network's output {network.outputs[0]!r} is no class")

