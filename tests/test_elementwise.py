@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnhw.gateware.affine import AffineUnit
-from bnnhw.gateware.argmax import ClassResult, ScoresResult
+from bnnhw.gateware.argmax import ClassOfWord, ClassResult, ScoresResult
 from bnnhw.gateware.threshold import ThresholdUnit
 
 from . import streams
@@ -107,6 +107,11 @@ def test_class(classes, signed, spread, p_valid, p_ready):
                            count=9, p_valid=p_valid, p_ready=p_ready)
     assert [(p.data, p.last) for p in taken] == [(int(c), 1) for c in scores.argmax(axis=1)]
 
+    if not signed:
+        dut = ClassOfWord(score=shape, classes=classes, width=8)
+        taken, _ = streams.run(dut, scores.tolist(), count=9, p_valid=p_valid, p_ready=p_ready)
+        assert [(p.data, p.last) for p in taken] == [(int(c), 1) for c in scores.argmax(axis=1)]
+
     beats = [(-7 + 2 * int(v), 0) if k < classes else (int(v), 1)
              for row in scores for k, v in enumerate([*row, row.argmax()])]
     taken, _ = streams.run(ScoresResult(score=shape, classes=classes, width=8, lo=-7, step=2),
@@ -119,5 +124,7 @@ def test_class(classes, signed, spread, p_valid, p_ready):
 def test_class_timing(classes):
     scores = [[k % 3] for k in range(5 * classes)]
     assert streams.run(ClassResult(score=2, classes=classes, width=8), scores, count=5)[1] == 5 * classes + 1
+    words = [[k % 3] * classes for k in range(5)]
+    assert streams.run(ClassOfWord(score=2, classes=classes, width=8), words, count=5)[1] == 5 + {1: 1, 2: 1, 10: 4}[classes]
     assert streams.run(ScoresResult(score=2, classes=classes, width=8, lo=0, step=1), scores,
                        count=5 * (classes + 1))[1] == 5 * (classes + 1) + 1

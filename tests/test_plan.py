@@ -47,8 +47,8 @@ def test_any_network(network, budget):
 
 
 def test_impossible_rates():
-    with pytest.raises(PlanError, match="^layer 'class': 2 cycles per image are not enough: it takes 10$"):
-        tfc_plan(10_000_000)
+    with pytest.raises(PlanError, match="^layer 'class': 2 cycles per image are not enough: it takes 11$"):
+        tfc_plan(10_000_000, scores=True)
     with pytest.raises(PlanError, match=r"^48,000,000 images/s at 24 MHz: at most one image per cycle is possible$"):
         tfc_plan(48_000_000)
 
@@ -103,6 +103,7 @@ def edited(path, value):
     (("layers", "fc1", "kind"), "conv", FoldingError, "layer 'fc1': kind must be one of ['dense'], not 'conv'"),
     (("layers", "binarize", "lanes"), 5, FoldingError, "layer 'binarize': lanes must be one of "
      "[1, 2, 4, 7, 8, 14, 16, 28, 49, 56, 98, 112, 196, 392, 784], not 5"),
+    (("layers", "class", "lanes"), 5, FoldingError, "layer 'class': lanes must be one of [1, 10], not 5"),
     (("layers", "fc9"), {}, PlanError, "plan: there is no layer 'fc9'; there are "
      "['binarize', 'fc1', 'fc2', 'fc3', 'fc4', 'class']"),
     (("layers", "fc1"), None, PlanError, "plan: table [layers.fc1] is missing"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bnnhw import schedule
 from bnnhw.gateware.add import AddUnit
 from bnnhw.gateware.affine import AffineUnit
-from bnnhw.gateware.argmax import ClassResult, ScoresResult
+from bnnhw.gateware.argmax import ClassOfWord, ClassResult, ScoresResult
 from bnnhw.gateware.conv import FoldedConv
 from bnnhw.gateware.dense import FoldedDense
 from bnnhw.gateware.fork import Fork
@@ -19,6 +19,7 @@ from bnnhw.gateware.mvtu import Codes, Signs
 from bnnhw.gateware.pool import MaxPool
 from bnnhw.gateware.streams import RegisterSlice, StreamFifo
 from bnnhw.gateware.threshold import ThresholdUnit
+from bnnhw.gateware.tournament import rounds_of
 from bnnhw.gateware.width import DownConverter, UpConverter
 from bnnhw.plan import Element
 from bnnhw.stages import timing
@@ -59,6 +60,7 @@ PAIRS = {
     "conv": conv,
     "pool": pool,
     "class": lambda n, k: (ClassResult(score=3, classes=n, width=8), timing.Gathering(n)),
+    "class of a word": lambda n, k: (ClassOfWord(score=3, classes=n + k, width=8), timing.Pipeline(rounds_of(n + k) - 1)),
     "scores": lambda n, k: (ScoresResult(score=3, classes=n, width=8, lo=0, step=1), timing.Closing(n)),
     "folded": lambda n, k: (folded(n, k, 2 * n), timing.Folded(n, k, 2 * n)),
     "folded, live": lambda n, k: (folded(n, k, n), timing.Folded(n, k, n)),

@@ -17,7 +17,7 @@ class Mapped(Writer):
     inverted : dict
         Node -> whether the signal ``plain[node]`` is its complement; of a segment: whether it works on complements.
     """
-    CAP = 120           # cells of a chain
+    CAP, CAP_OF_PIPELINES = 120, 48     # cells of a chain: short ones are faster, long ones take fewer cells
     OWN_GUARD = False   # whether the table of a digit that has no operands may take a signal besides the carry
 
     def __init__(self, circuit, name, inverted):
@@ -75,7 +75,8 @@ class Mapped(Writer):
         for number in self.live:
             if isinstance(self.circuit.nodes[number], Lut):
                 self.table(self.plain[number], self.circuit.nodes[number], self.inverted[number])
-        for first, cells in chains(self.circuit, self.live, self.inverted, self.CAP, self.OWN_GUARD):
+        cap = self.CAP_OF_PIPELINES if self.circuit.latency else self.CAP
+        for first, cells in chains(self.circuit, self.live, self.inverted, cap, self.OWN_GUARD):
             self.chain(first, cells)
         for number in self.live:
             node = self.circuit.nodes[number]

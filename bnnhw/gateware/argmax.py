@@ -5,8 +5,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .streams import RegisterSlice
+from .tournament import tournament
 
-__all__ = ["ClassResult", "ScoresResult"]
+__all__ = ["ClassOfWord", "ClassResult", "ScoresResult"]
 
 
 class _Result(wiring.Component):
@@ -70,6 +71,38 @@ class ClassResult(_Result):
             out.i.p.data.eq(winner),
             out.i.p.last.eq(1),
         ]
+
+        return m
+
+
+class ClassOfWord(wiring.Component):
+    """As :class:`ClassResult`, but the scores of a frame come in one word: a :func:`.tournament.tournament`.
+
+    A frame per cycle; the result is offered :func:`.tournament.rounds_of` ``(classes)`` cycles after its word was taken, at
+    least 1.
+
+    Parameters
+    ----------
+    score, classes, width
+        As of :class:`ClassResult`; ``score`` is unsigned.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(ArrayLayout(score, classes)))`
+    o : as of :class:`ClassResult`
+    """
+    def __init__(self, *, score, classes, width):
+        self.classes = classes
+        self._beat = data.StructLayout({"data": signed(width), "last": 1})
+        super().__init__({"i": In(stream.Signature(data.ArrayLayout(score, classes))), "o": Out(stream.Signature(self._beat))})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.slice = out = RegisterSlice(self._beat)
+        wiring.connect(m, out.o, wiring.flipped(self.o))
+        index, valid = tournament(m, [self.i.p[k] for k in range(self.classes)], self.i.valid, out.i.ready)
+        m.d.comb += [self.i.ready.eq(out.i.ready), out.i.valid.eq(valid), out.i.p.data.eq(index), out.i.p.last.eq(1)]
 
         return m
 

@@ -4,15 +4,22 @@ from typing import Literal
 
 from amaranth.hdl import unsigned
 
-from ..gateware.argmax import ClassResult, ScoresResult
+from ..gateware.argmax import ClassOfWord, ClassResult, ScoresResult
+from ..gateware.tournament import rounds_of
 from . import timing
 from .base import Options, Stage
 
-__all__ = ["ResultOptions", "ClassStage", "ScoresStage"]
+__all__ = ["ClassOptions", "ScoresOptions", "ClassStage", "ScoresStage"]
 
 
-class ResultOptions(Options):
-    kind: Literal["class", "scores"]
+class ClassOptions(Options):
+    """``lanes``: scores per cycle, one or all of them."""
+    kind: Literal["class"] = "class"
+    lanes: int = 1
+
+
+class ScoresOptions(Options):
+    kind: Literal["scores"] = "scores"
 
 
 class ClassStage(Stage):
@@ -25,25 +32,30 @@ class ClassStage(Stage):
         self.classes, self.bytes_per_beat = classes, bytes_per_beat
 
     def parse(self, table):
-        return ResultOptions(**({"kind": self.kind} | table))
+        options = ClassOptions(**table)
+        if options.lanes not in (1, self.classes):
+            self.refuse("lanes", (1, self.classes), options.lanes)
+        return options
 
     def folding_space(self):
-        yield ResultOptions(kind=self.kind)
+        for lanes in dict.fromkeys((1, self.classes)):
+            yield ClassOptions(lanes=lanes)
 
     def lanes(self, options):
-        return 1, 1
+        return options.lanes, 1
 
     def cycles(self, options):
-        return self.classes
+        return self.classes // options.lanes
 
     def resources(self, options):
         return {"lanes": 0, "bram_words": []}
 
     def build(self, options):
-        return ClassResult(score=unsigned(self.bits_in), classes=self.classes, width=self.bits_out)
+        kind = ClassResult if options.lanes == 1 else ClassOfWord
+        return kind(score=unsigned(self.bits_in), classes=self.classes, width=self.bits_out)
 
     def timing(self, options):
-        return timing.Gathering(self.classes)
+        return timing.Gathering(self.classes) if options.lanes == 1 else timing.Pipeline(rounds_of(self.classes) - 1)
 
 
 class ScoresStage(ClassStage):
@@ -54,6 +66,15 @@ class ScoresStage(ClassStage):
         super().__init__(name, sources, edge, classes=classes, score_bits=score_bits, bytes_per_beat=bytes_per_beat,
                          beats=classes + 1)
         self.lo, self.step = lo, step
+
+    def parse(self, table):
+        return ScoresOptions(**table)
+
+    def folding_space(self):
+        yield ScoresOptions()
+
+    def lanes(self, options):
+        return 1, 1
 
     def cycles(self, options):
         return self.classes + 1
