@@ -30,7 +30,8 @@ from .sources import (
 )
 from .tables import german_credit, parts
 
-__all__ = ["DATASETS", "Dataset", "DatasetError", "Split", "TableDataset", "idx", "load"]
+__all__ = ["DATASETS", "Dataset", "DatasetError", "Split", "TableDataset", "PIXEL", "WORD", "idx",
+           "load"]
 
 IDX_BYTES = b"\0\0\x08"     # how an idx file of unsigned bytes begins
 CIFAR_SHAPE = (3, 32, 32)   # planes, rows, columns

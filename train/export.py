@@ -14,6 +14,7 @@ import torch
 
 from .. import __version__, reference
 from ..artifact import Artifact
+from ..datasets import PIXEL
 from ..errors import UserError
 from ..ir import (
     Add,
@@ -36,6 +37,7 @@ from .layers import LevelNorm
 from .loop import accuracy, reestimate
 from .models import BinaryMlp
 from .sparse import SparseNet
+from .tabular import TableNet
 
 __all__ = ["ExportError", "thresholds", "affine", "to_network", "check", "export"]
 
@@ -142,9 +144,9 @@ def affine(norm, sums, layer):
 
 class _Builder:
     """Collects the operations of a network; knows the type of the last edge, and the ties of its thresholds."""
-    def __init__(self, shape):
+    def __init__(self, shape, greatest=PIXEL):
         self.operations, self.types, self.ties = [], {}, []
-        self.add(Input("image", TensorType(shape, 0, 255)))
+        self.add(Input("image" if len(shape) > 1 else "row", TensorType(shape, 0, greatest)))
 
     def add(self, operation):
         self.types[operation.name] = operation.infer(*(self.types[source] for source in operation.inputs))
@@ -258,10 +260,10 @@ def to_network(model, shape, sums=None):
 
     Parameters
     ----------
-    model : BinaryMlp, BinaryCnn, ResidualCnn or SparseNet
+    model : BinaryMlp, BinaryCnn, ResidualCnn, SparseNet or TableNet
         In eval mode.
     shape : tuple
-        (H, W, C) of an image.
+        (H, W, C) of an image, (columns,) of a table.
     sums : float32 tensor (N, C), optional
         The last layer's sums on the test set; needed with a batch norm behind it.
 
@@ -271,8 +273,9 @@ def to_network(model, shape, sums=None):
     facts : dict
         ``ties`` (see :func:`thresholds`) and, with a last batch norm, ``fraction_bits``.
     """
-    kinds = {BinaryMlp: _mlp, BinaryCnn: _cnn, ResidualCnn: _residual, SparseNet: _sparse}
-    return kinds[type(model)](model, _Builder(shape), sums)
+    kinds = {BinaryMlp: _mlp, BinaryCnn: _cnn, ResidualCnn: _residual, SparseNet: _sparse, TableNet: _sparse}
+    greatest = model.greatest if isinstance(model, TableNet) else PIXEL
+    return kinds[type(model)](model, _Builder(shape, greatest), sums)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from torch import nn
 from .cnn import BinaryCnn, ResidualCnn
 from .layers import BatchNorm, BinaryLinear, sign
 from .sparse import SparseNet
+from .tabular import TableNet
 
 __all__ = ["BinaryMlp", "build"]
 
@@ -74,7 +75,7 @@ def build(recipe, split):
     shape, classes = split.images.shape[1:], len(split.classes)
     if recipe.kind == "mlp":
         return BinaryMlp(math.prod(shape), recipe, classes, generator=generator)
-    if recipe.kind in ("lut", "sparse-xnor"):
+    if recipe.kind in ("lut", "lut-table", "sparse-xnor"):
         steps = recipe.epochs * math.ceil(len(split.labels) / recipe.batch)
-        return SparseNet(recipe, split.images, classes, steps, generator=generator)
+        return (TableNet if recipe.kind == "lut-table" else SparseNet)(recipe, split.images, classes, steps, generator=generator)
     return {"cnn": BinaryCnn, "residual": ResidualCnn}[recipe.kind](shape, recipe, classes, generator=generator)

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ..errors import UserError
 
-__all__ = ["CnnRecipe", "LutRecipe", "MlpRecipe", "Recipe", "RecipeError", "ResidualRecipe", "XnorRecipe", "load", "names"]
+__all__ = ["CnnRecipe", "LutRecipe", "MlpRecipe", "Recipe", "RecipeError", "ResidualRecipe", "TableRecipe", "XnorRecipe", "load",
+           "names"]
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -85,30 +86,44 @@ def _rising(levels):
 
 
 class SparseRecipe(Recipe):
-    """Neurons with a few inputs on pixels turned into bits, whose wiring is learned in the first layer."""
+    """Neurons with a few inputs on integers turned into bits, whose wiring is learned in the first layer."""
     layers: list[Width] = Field(min_length=1, max_length=16)
     fan_in: int = Field(ge=1, le=8)
-    pixel_levels: Annotated[list[Annotated[int, Field(ge=1, le=255)]], AfterValidator(_rising)] = Field(min_length=1)
     softness: float = Field(ge=0, lt=0.5)
     wiring_every: int = Field(ge=1, le=1000)
     wiring_until: float = Field(ge=0, le=1)
+
+
+class ImageRecipe(SparseRecipe):
+    """Levels that are the same for all pixels."""
+    pixel_levels: Annotated[list[Annotated[int, Field(ge=1, le=255)]], AfterValidator(_rising)] = Field(min_length=1)
     slide: int = Field(ge=0, le=4)
 
 
-class LutRecipe(SparseRecipe):
+class LutRecipe(ImageRecipe):
     """Neurons are free tables."""
     kind: Literal["lut"]
     wiring_rate: float = Field(gt=0, le=10)
 
 
-class XnorRecipe(SparseRecipe):
+class TableRecipe(SparseRecipe):
+    """The same on a table, whose columns have levels of their own, learned from the training rows."""
+    kind: Literal["lut-table"]
+    dataset: Literal["german-credit"]
+    shift: Literal[0] = 0       # there is nothing to move
+    wiring_rate: float = Field(gt=0, le=10)
+    column_levels: int = Field(ge=1, le=1000)
+
+
+class XnorRecipe(ImageRecipe):
     """Neurons are signs of sums of a few signs; connections are pruned and grow."""
     kind: Literal["sparse-xnor"]
     regrow_every: int = Field(ge=1, le=100_000)
     regrow_share: float = Field(gt=0, le=1)
 
 
-KINDS = {"mlp": MlpRecipe, "cnn": CnnRecipe, "residual": ResidualRecipe, "lut": LutRecipe, "sparse-xnor": XnorRecipe}
+KINDS = {"mlp": MlpRecipe, "cnn": CnnRecipe, "residual": ResidualRecipe, "lut": LutRecipe, "lut-table": TableRecipe,
+         "sparse-xnor": XnorRecipe}
 
 
 def names():

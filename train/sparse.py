@@ -219,23 +219,30 @@ class SparseNet(nn.Module):
 
     def __init__(self, recipe, images, classes, steps, *, generator):
         super().__init__()
-        self.levels, self.steps, self.until = recipe.pixel_levels, steps, recipe.wiring_until
+        self.levels, self.steps, self.until = self.encoder(recipe, images), steps, recipe.wiring_until
         self.classes, self.score_scale = classes, recipe.score_scale / math.sqrt(recipe.layers[-1])
         if recipe.layers[-1] % classes:
             raise RecipeError(f"key 'layers': the last must be a multiple of the number of classes, {classes}, not "
                               f"{recipe.layers[-1]}")
         pixels = images.reshape(len(images), -1)
-        seen = np.stack([(pixels >= level).mean(axis=0) > SEEN for level in self.levels], axis=1).reshape(-1)
+        seen = np.stack([(pixels >= level).mean(axis=0) > SEEN for level in self.levels.T], axis=1)
         self.register_buffer("used", torch.from_numpy(np.flatnonzero(seen)))    # indices of the encoder's bits
+        least = np.broadcast_to(self.levels, seen.shape)[seen][:, None]
+        self.register_buffer("least", torch.from_numpy(least), persistent=False)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         sizes = [len(self.used), *recipe.layers]
         if min(sizes[:-1]) < recipe.fan_in:
             raise RecipeError(f"key 'fan_in': there are layers of {min(sizes[:-1])} bits, which cannot feed neurons of "
                               f"{recipe.fan_in} inputs")
-        kind = {"lut": LutLayer, "sparse-xnor": XnorLayer}[recipe.kind]
+        kind = XnorLayer if recipe.kind == "sparse-xnor" else LutLayer
         self.layers = nn.ModuleList(kind(n_in, n_out, recipe, k == 0, generator=generator)
                                     for k, (n_in, n_out) in enumerate(itertools.pairwise(sizes)))
         self.hidden = {}
+
+    @staticmethod
+    def encoder(recipe, images):
+        """The levels of all elements, int64 (L,), or of each its own, (n, L); ``images`` are those of the training."""
+        return np.array(recipe.pixel_levels)
 
     @property
     def binary_layers(self):
@@ -249,9 +256,7 @@ class SparseNet(nn.Module):
 
     def bits(self, pixels):
         """The encoder's bits that are used, uint8 (bits, N)."""
-        count = len(self.levels)
-        taken = pixels.flatten(1).T[self.used // count]
-        return (taken >= torch.tensor(self.levels)[self.used % count, None]).to(torch.uint8)
+        return (pixels.flatten(1).T[self.used // self.levels.shape[-1]] >= self.least).to(torch.uint8)
 
     def forward(self, pixels, generator=None):
         x, self.hidden = self.bits(pixels), {}

@@ -1,0 +1,52 @@
+"""Sparse networks on tables: a column's levels are quantiles of the training rows."""
+
+import numpy as np
+
+from ..datasets import WORD
+from .sparse import SparseNet
+
+__all__ = ["TableNet", "column_levels"]
+
+
+def column_levels(rows, count, never):
+    """Levels for each column of a table, learned from ``rows``.
+
+    A column that has at most ``count + 1`` different values gets each but the lowest, so that any set of categories can be told
+    by a few bits; the others get ``count`` quantiles, equal ones once. Columns with fewer levels than others are filled with
+    ``never``.
+
+    Parameters
+    ----------
+    rows : int array (N, columns)
+        Of the training alone.
+    count : int
+        The most that a column gets.
+    never : int
+        More than any value.
+
+    Returns
+    -------
+    int64 array (columns, L)
+        Rising in each row.
+    """
+    found = []
+    for column in np.sort(rows, axis=0).T:
+        values = np.unique(column)
+        if len(values) > count + 1:
+            values = np.unique(column[[k * len(column) // (count + 1) for k in range(count + 1)]])
+        found.append(values[1:])
+    size = max(map(len, found))
+    return np.array([[*own, *[never] * (size - len(own))] for own in found], np.int64)
+
+
+class TableNet(SparseNet):
+    """A :class:`~bnnhw.train.sparse.SparseNet` whose levels differ from column to column.
+
+    Takes int32 rows (N, columns) of 0 to :attr:`greatest`; the :class:`~bnnhw.train.recipe.TableRecipe` says how many levels a
+    column has at most.
+    """
+    greatest = WORD
+
+    @classmethod
+    def encoder(cls, recipe, rows):
+        return column_levels(rows, recipe.column_levels, cls.greatest + 1)
