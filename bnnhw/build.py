@@ -69,14 +69,14 @@ def _check(args):
             raise UsageError(f"--{name} must be positive, not {value:g}")
 
 
-def _plan(args, network, board):
+def _plan(args, network, board, device):
     if args.plan:
         path = Path(args.plan)
         plan = planfile.loads(path.read_bytes(), network, lower, where=str(path))
         return dataclasses.replace(plan, clock_hz=_real_clock(plan.clock_hz, board))
     clock_hz = _real_clock(args.clock or (board.clock_hz if board else DEFAULT_CLOCK_HZ), board)
     return folding.fold(network, lower(network, scores=args.scores), clock_hz=clock_hz, fps=args.fps,
-                        buffers=args.buffers or "rate")
+                        buffers=args.buffers or "rate", fabric=device.family if device else None)
 
 
 def _real_clock(hz, board):
@@ -185,8 +185,8 @@ def run(args):
     path = models.path(args.model)
     found = artifact.load(path)
     board = boards.find(args.board) if args.board else None
-    plan = _plan(args, found.network, board)
     device = devices.find(board.device if board else args.device) if board or args.device else None
+    plan = _plan(args, found.network, board, device)
     if device:
         folding.check_fabric(plan, device)
         folding.check_memory(plan, device)

@@ -176,6 +176,35 @@ def test_netlist(name, tmp_path):
         bitstream._check_circuits(text, lost)
 
 
+def styles(fps, **given):
+    network = networks.dense_network([64, 64, 64, 10], (28, 28, 1))
+    plan = folding.fold(network, lower(network), clock_hz=24_000_000, fps=fps, **given)
+    return [getattr(plan.options[f"fc{k}"], "style", None) for k in (1, 2, 3, 4)]
+
+
+def test_choice(monkeypatch):
+    """Where few cycles are left, constants are cheaper; no circuit is built to find that out."""
+    asked = []
+    monkeypatch.setattr(DenseStage, "made", lambda stage, options: asked.append((stage.name, options.depth)) or NOTHING)
+    assert styles(100_000, fabric="ice40") == ["folded"] * 4
+    assert styles(1_000_000, fabric=None) == ["folded"] * 4 and not asked
+    assert styles(1_000_000, fabric="ice40") == ["unfolded", *["folded"] * 3]
+    assert set(asked) == {("fc1", 2)}
+    asked.clear()
+    assert styles(24_000_000, fabric="ecp5") == ["unfolded"] * 4
+    assert set(asked) == {(f"fc{k}", 8) for k in (1, 2, 3, 4)}
+
+
+NOTHING = SimpleNamespace(circuit=SimpleNamespace(latency=1))
+
+
+@pytest.mark.parametrize("fabric, n_out, n_in", [("ice40", 64, 64), ("ecp5", 16, 64), ("gowin", 16, 64), ("xc7", 32, 128)])
+def test_estimate(fabric, n_out, n_in):
+    stage, options = stage_of(n_out, n_in, signs=True), UnfoldedOptions(fabric=fabric)
+    ends = folding.CELLS_PER_END * (n_in + n_out)
+    assert folding._cells(stage, options) - ends == pytest.approx(stage.made(options).cells, rel=0.15)
+
+
 def test_other_fabric():
     folding.check_fabric(unfolded("ice40"), devices.find("hx8k"))
     with pytest.raises(PlanError, match="^layer 'fc1': it is of cells of fabric 'ice40', but ecp5-85f is of 'ecp5': change its "):
