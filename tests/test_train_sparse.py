@@ -86,7 +86,7 @@ def test_slopes_are_differences_of_the_multilinear_extension(fan_in, softness):
 def test_forward_is_the_golden_model(tmp_path, changes, fan_in):
     layer = layer_of(tmp_path, n_in=20, n_out=13, fan_in=fan_in, **changes)
     bits = torch.randint(0, 2, (20, 50), generator=torch.Generator().manual_seed(1))
-    found = layer(bits.to(torch.uint8), None)
+    found = layer(bits.to(torch.uint8))
     network = Network([Input("x", TensorType.bipolar((20,))), Lookup("lut", "x", layer.wires, layer.signs().detach())], "lut")
     assert np.array_equal(reference.run(network, bits.T.numpy() * 2 - 1)["lut"], found.detach().T.numpy() * 2 - 1)
 
@@ -97,7 +97,7 @@ def test_gradients(tmp_path):
     x = torch.randint(0, 2, (9, 20), generator=torch.Generator().manual_seed(1)).float().requires_grad_()
     bits = x.detach()
     upstream = torch.randn(5, 20, generator=torch.Generator().manual_seed(4))
-    (layer(x, 0) * upstream).sum().backward()
+    (layer(x, True) * upstream).sum().backward()
     of_table, of_x, of_wiring = torch.zeros(5, 8), torch.zeros(9, 20), torch.zeros(5, 3, 9)
     for n, image in itertools.product(range(5), range(20)):
         wires = layer.wires[n].tolist()
@@ -114,13 +114,30 @@ def test_gradients(tmp_path):
     assert torch.allclose(layer.wiring.grad, of_wiring, atol=0.03)     # bfloat16
 
 
-def test_wiring_is_learned_at_its_steps_only(tmp_path):
-    layer = layer_of(tmp_path)
-    x = torch.ones(9, 4, dtype=torch.uint8)
-    for step, learned in [(0, True), (1, False), (2, True), (None, False)]:
-        layer.wiring.grad = None
-        layer(x, step).sum().backward()
-        assert (layer.wiring.grad is not None) == learned, step
+def test_gradients_of_wiring_are_gathered(tmp_path):
+    """Until they are due, and over batches of any size."""
+    layer, x = layer_of(tmp_path), torch.randint(0, 2, (9, 24), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    for part, due in [(x[:, :3], None), (x[:, :17], False), (x[:, 17:], True)]:
+        layer(part, due).sum().backward()
+        assert (layer.wiring.grad is None) == (not due)
+    gathered = layer.wiring.grad.clone()
+    layer(x, True).sum().backward()
+    assert gathered.abs().max() > 1 and torch.allclose(gathered, layer.wiring.grad, atol=0.1)     # bfloat16
+
+
+def test_wiring_takes_its_steps(tmp_path):
+    """Every seventh step of an epoch, and its last; none at the end of the training."""
+    trainer = trainer_of(small(tmp_path, epochs=4, wiring_every=7, wiring_until=0.7))
+    seen, scores = [], trainer.model.layers[0].wiring
+    before = scores.detach().clone()
+
+    def look():
+        seen.append(not torch.equal(before, scores))
+        before.copy_(scores.detach())
+
+    for _ in range(4):
+        trainer.run_epoch(look)
+    assert [step + 1 for step, moved in enumerate(seen) if moved] == [7, 14, 20, 27, 34, 40, 47, 54]
 
 
 def test_inputs_take_the_greatest_score_but_none_twice(tmp_path):

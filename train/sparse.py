@@ -42,11 +42,10 @@ class _Lookup(torch.autograd.Function):
     """Bits (n, B) through neurons with ``table`` (N, 2**k) and ``wires`` (N, k): bits (N, B).
 
     Gradients: a table's entry gets those of the outputs that it gave (straight through its sign); inputs by ``matrix`` of
-    :func:`slopes`; ``wiring`` (N, k, n), where there is one, what each input would get by each bit of the layer's input,
-    taken as -1 and +1, had it been connected there.
+    :func:`slopes`. ``told``, where it is not None, is called with the gradients of the neurons' inputs, (N k, B), too.
     """
     @staticmethod
-    def forward(ctx, x, table, wiring, wires, matrix):
+    def forward(ctx, x, table, wires, matrix, told):
         bits = x.to(torch.uint8)
         taken = bits.index_select(0, wires.flatten()).view(*wires.shape, -1)
         place = taken[:, 0].clone()
@@ -54,26 +53,47 @@ class _Lookup(torch.autograd.Function):
             place |= taken[:, j] << j
         place = place.long()
         ctx.save_for_backward(bits, table, wires, place, matrix)
+        ctx.told = told
         return (table >= 0).float().gather(1, place)
 
     @staticmethod
     def backward(ctx, gradient):
         bits, table, wires, place, matrix = ctx.saved_tensors
         of_table = torch.zeros_like(table).scatter_add_(1, place, gradient)
-        of_x = of_wiring = None
-        if ctx.needs_input_grad[0] or ctx.needs_input_grad[2]:
+        of_x = None
+        if ctx.needs_input_grad[0] or ctx.told:
             slope = (table @ matrix).view(*wires.shape, -1)
             of_inputs = slope.gather(2, place[:, None].expand(*wires.shape, -1)).mul_(gradient[:, None]).flatten(0, 1)
             if ctx.needs_input_grad[0]:
                 of_x = torch.zeros(bits.shape).index_add_(0, wires.flatten(), of_inputs)
-            if ctx.needs_input_grad[2]:
-                of_wiring = _product(of_inputs, bits).view(*wires.shape, -1)
-        return of_x, of_table, of_wiring, None, None
+            if ctx.told:
+                ctx.told(of_inputs)
+        return of_x, of_table, None, None, None
 
 
-def _product(gradient, bits):
-    """``gradient`` (rows, B) times signs of ``bits`` (n, B), in bfloat16: it serves a choice, so that digits matter little."""
-    return (gradient.bfloat16() @ (bits.bfloat16() * 2 - 1).T).float()
+class _Products:
+    """Sums over images of gradient times bit, the bit taken as -1 or +1: what connections would bring that are not there.
+
+    Images are gathered over several steps, and multiplied in one go, in bfloat16: the sums serve a choice, so that digits
+    matter little. Results lie in the same place of memory each time: to ask the system for as much would take longer.
+    """
+    def __init__(self):
+        self.gradients, self.bits, self.sums = [], [], None
+
+    def add(self, gradient, bits):
+        """``gradient`` (rows, B), ``bits`` (n, B) as 0 and 1."""
+        self.gradients.append(gradient.bfloat16())
+        self.bits.append(bits.T.bfloat16() * 2 - 1)
+
+    def take(self):
+        """The sums since the last call, float32 (rows, n), good until the next call."""
+        gradient, bits = torch.cat(self.gradients, 1), torch.cat(self.bits)
+        if self.sums is None:
+            self.small = torch.empty(len(gradient), bits.shape[1], dtype=torch.bfloat16)
+            self.sums = torch.empty(self.small.shape)
+        torch.mm(gradient, bits, out=self.small)
+        self.gradients, self.bits = [], []
+        return self.sums.copy_(self.small)
 
 
 def _spread(n_in, size, generator):
@@ -86,9 +106,13 @@ class _Layer(nn.Module):
     """What both kinds share: ``wires`` (n_out, fan_in), at first spread evenly at random."""
     def __init__(self, n_in, n_out, recipe, learned, generator):
         super().__init__()
-        self.learned, self.every = learned, recipe.wiring_every
+        self.learned, self.products = learned, _Products()
         self.register_buffer("wires", _spread(n_in, n_out * recipe.fan_in, generator).view(n_out, recipe.fan_in))
         self.register_buffer("matrix", slopes(recipe.fan_in, recipe.softness), persistent=False)
+
+    def forward(self, x, due=None):
+        """Bits (n_in, B) to bits (n_out, B). ``due`` is None where wiring is not learned, else whether it takes a step now."""
+        raise NotImplementedError  # pragma: no cover - either kind has its own
 
     def table(self):
         """What an output is the sign of, float32 (n_out, 2**fan_in), -1 to 1."""
@@ -121,26 +145,28 @@ class LutLayer(_Layer):
     def table(self):
         return self.weight
 
-    def forward(self, x, step):
-        """``step`` is that of the training where wiring is to be learned, else None."""
-        now = self.learned and step is not None and step % self.every == 0
-        return _Lookup.apply(x, self.weight, self.wiring if now else None, self.wires, self.matrix)
+    def forward(self, x, due=None):
+        def told(of_inputs):
+            self.products.add(of_inputs, x)
+            if due:
+                self.wiring.grad = self.products.take().view_as(self.wiring)
+
+        return _Lookup.apply(x, self.weight, self.wires, self.matrix, told if self.learned and due is not None else None)
 
     @torch.no_grad()
     def rewire(self):
         """Give each input the bit of its greatest score that no earlier input of its neuron has."""
         wires = self.wiring.argmax(2)
-        ordered = wires.sort(1).values
-        clash = torch.nonzero((ordered[:, 1:] == ordered[:, :-1]).any(1)).flatten()
         for j in range(1, wires.shape[1]):
+            clash = torch.nonzero((wires[:, :j] == wires[:, j:j + 1]).any(1)).flatten()
             scores = self.wiring[clash, j].scatter_(1, wires[clash, :j], -math.inf)
             wires[clash, j] = scores.argmax(1)
         self.wires.copy_(wires)
 
     @torch.no_grad()
-    def after_step(self, step, done):
+    def after_step(self, due, step, done):
         self.weight.clamp_(-1, 1)
-        if self.learned and step is not None and step % self.every == 0:
+        if self.learned and due:
             self.rewire()
 
 
@@ -169,19 +195,21 @@ class XnorLayer(_Layer):
     def table(self):
         return ((sign(self.weight, "identity") @ self.corners + self.bias) / math.sqrt(len(self.corners))).clamp(-1, 1)
 
-    def forward(self, x, step):
-        """``step`` is that of the training where wiring is to be learned, else None."""
-        y = _Lookup.apply(x, self.table(), None, self.wires, self.matrix)
-        if self.learned and step is not None and step % self.every == 0:
-            def want(gradient):
-                self.wanted += _product(gradient, x)
-            y.register_hook(want)
+    def forward(self, x, due=None):
+        def told(gradient):
+            self.products.add(gradient, x)
+            if due:
+                self.wanted += self.products.take()
+
+        y = _Lookup.apply(x, self.table(), self.wires, self.matrix, None)
+        if self.learned and due is not None:
+            y.register_hook(told)
         return y
 
     @torch.no_grad()
-    def after_step(self, step, done):
+    def after_step(self, due, step, done):
         self.weight.clamp_(-1, 1)
-        if self.learned and step is not None and (step + 1) % self.regrow_every == 0:
+        if self.learned and due is not None and (step + 1) % self.regrow_every == 0:
             self.regrow(self.regrow_share * (1 + math.cos(math.pi * done)) / 2)
             self.wanted.zero_()
 
@@ -220,6 +248,7 @@ class SparseNet(nn.Module):
     def __init__(self, recipe, images, classes, steps, *, generator):
         super().__init__()
         self.levels, self.steps, self.until = self.encoder(recipe, images), steps, recipe.wiring_until
+        self.every, self.epoch = recipe.wiring_every, steps // recipe.epochs
         self.classes, self.score_scale = classes, recipe.score_scale / math.sqrt(recipe.layers[-1])
         if recipe.layers[-1] % classes:
             raise RecipeError(f"key 'layers': the last must be a multiple of the number of classes, {classes}, not "
@@ -249,10 +278,17 @@ class SparseNet(nn.Module):
         """All layers, in order: their tables are what is binary."""
         return list(self.layers)
 
-    def _now(self):
-        """The step, where wiring is to be learned, else None."""
+    def _due(self):
+        """Whether wiring takes a step now, None where it is not learned.
+
+        It does at every ``wiring_every``-th step of an epoch and at its last, so that nothing is left over from one epoch to
+        the next.
+        """
         step = int(self.step)
-        return step if self.training and step < self.until * self.steps else None
+        if not self.training or step >= self.until * self.steps:
+            return None
+        place = step % self.epoch + 1
+        return place % self.every == 0 or place == self.epoch
 
     def bits(self, pixels):
         """The encoder's bits that are used, uint8 (bits, N)."""
@@ -261,13 +297,14 @@ class SparseNet(nn.Module):
     def forward(self, pixels, generator=None):
         x, self.hidden = self.bits(pixels), {}
         for k, layer in enumerate(self.layers, 1):
-            x = layer(x, self._now())
+            x = layer(x, self._due())
             if not self.training:
                 self.hidden[f"lut{k}"] = x.T * 2 - 1
         return x.view(self.classes, -1, x.shape[1]).sum(1).T * self.score_scale
 
     def after_step(self):
         """To be called after every step of the optimizer."""
+        due, step = self._due(), int(self.step)
         for layer in self.layers:
-            layer.after_step(self._now(), int(self.step) / self.steps)
+            layer.after_step(due, step, step / self.steps)
         self.step += 1
