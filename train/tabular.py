@@ -3,9 +3,10 @@
 import numpy as np
 
 from ..datasets import WORD
+from ..ir import Affine, ArgMax, Network
 from .sparse import SparseNet
 
-__all__ = ["TableNet", "column_levels"]
+__all__ = ["TableNet", "at_costs", "column_levels"]
 
 
 def column_levels(rows, count, never):
@@ -50,3 +51,23 @@ class TableNet(SparseNet):
     @classmethod
     def encoder(cls, recipe, rows):
         return column_levels(rows, recipe.column_levels, cls.greatest + 1)
+
+
+def at_costs(network, model, costs):
+    """``network``, which decides for the likelier class, made to decide for the one whose error would cost more.
+
+    The model takes the exponential of a class's score as its odds. So each class's votes get what the logarithm of its cost is in
+    votes, rounded: an Affine, for which there is hardware.
+
+    Parameters
+    ----------
+    network : Network
+        Of a :class:`TableNet`, by :func:`~bnnhw.train.export.to_network`.
+    model : TableNet
+    costs : list of float
+        Of taking another class for this one, each greater than 0; those of a class are all the same.
+    """
+    *operations, decision = network.operations.values()
+    offset = np.rint(np.log(np.asarray(costs) / min(costs)) / model.score_scale).astype(np.int64)
+    costly = Affine("costs", decision.inputs[0], np.ones(len(costs), np.int64), offset)
+    return Network([*operations, costly, ArgMax(decision.name, costly.name)], decision.name)
