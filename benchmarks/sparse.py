@@ -4,7 +4,7 @@
 
 Runs ``python -m bnnhw.train RECIPE --seed S`` for each recipe and seed. A network that lies in the folder already is taken as it
 is, a training that was interrupted is gone on with. The last epoch counts. Each row's network is exact: export compared it
-with the trained model on all test images, hidden bits and all.
+with the trained model on all test images, hidden bits and all. Rows of recipes that are not named stay in the result file.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from table import publish, versions
+from table import RESULTS, publish, versions
 
 from bnnhw import artifact, datasets, reference
 
@@ -23,12 +23,11 @@ SEEDS = {"mnist-lut4": 5, "mnist-lut6": 5, "mnist-sparse-xnor": 1, "fashion-lut4
 CELLS_PER_VOTE, CELLS_OF_CLASS = 1.75, 150      # iCE40, fitted to two networks after placement: counting, and the greatest count
 
 
-def cells(settings, pixels):
-    """iCE40 logic cells of the whole core, all pixels kept in registers; None where a table is not one cell."""
+def cells(settings, used):
+    """iCE40 logic cells of the core, ``used`` bits of the image kept in registers; None where a table is not one cell."""
     if settings["fan_in"] > 4:
         return None
-    return round(sum(settings["layers"]) + CELLS_PER_VOTE * settings["layers"][-1] + CELLS_OF_CLASS
-                 + pixels * len(settings["pixel_levels"]))
+    return round(used + sum(settings["layers"]) + CELLS_PER_VOTE * settings["layers"][-1] + CELLS_OF_CLASS)
 
 
 def train(recipe, seed, folder, threads):
@@ -44,10 +43,10 @@ def train(recipe, seed, folder, threads):
     right, total = reference.accuracy(found.network, test.images, test.labels)
     assert (right, total) == (facts["test_right"], facts["test_images"])
     metrics = [json.loads(line) for line in (side / "metrics.jsonl").read_text().splitlines()]
-    first = next(op for op in found.network.operations.values() if op.kind == "Lookup")
+    used = len(np.unique(next(op for op in found.network.operations.values() if op.kind == "Lookup").indices))
     return {"recipe": recipe, "seed": seed, "layers": "-".join(map(str, settings["layers"])), "fan_in": settings["fan_in"],
-            "pixel_levels": len(settings["pixel_levels"]), "encoder_bits_used": len(np.unique(first.indices)),
-            "ice40_cells_by_formula": cells(settings, test.images[0].size),
+            "pixel_levels": len(settings["pixel_levels"]), "encoder_bits_used": used,
+            "ice40_cells_by_formula": cells(settings, used),
             "file_bytes": output.stat().st_size, "epochs": len(metrics),
             "train_accuracy_percent": round(100 * metrics[-1]["train_accuracy"], 2), "test_right_images": right,
             "test_accuracy_percent": round(100 * right / total, 2), "score_ties_images": facts["test_ties"],
@@ -65,6 +64,12 @@ def summed_up(rows):
     return found
 
 
+def others(recipes):
+    """Rows of the result file that are not of ``recipes``."""
+    path = RESULTS / "sparse.json"
+    return [row for row in json.loads(path.read_text())["rows"] if row["recipe"] not in recipes] if path.exists() else []
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipes", nargs="*", default=tuple(SEEDS), metavar="RECIPE")
@@ -73,8 +78,8 @@ def main():
     parser.add_argument("--folder", type=Path, default=Path("build/sparse"), help="where they go (default: %(default)s)")
     args = parser.parse_args()
     runs = [(recipe, seed) for recipe in args.recipes for seed in range(args.seeds or SEEDS[recipe])]
-    rows = [train(recipe, seed, args.folder, args.threads) for recipe, seed in runs]
-    publish("sparse", summed_up(rows), versions(packages=("torch",)))
+    rows = others(args.recipes) + [train(recipe, seed, args.folder, args.threads) for recipe, seed in runs]
+    publish("sparse", sorted(summed_up(rows), key=lambda row: (row["recipe"], row["seed"])), versions(packages=("torch",)))
 
 
 if __name__ == "__main__":

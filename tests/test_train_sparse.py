@@ -37,6 +37,7 @@ weight_spread = 1.0
 score_scale = 6.0
 shift = 0
 slide = 0
+turn = 0.0
 seed = 3
 """
 XNOR = {"kind": '"sparse-xnor"', "wiring_rate": None, "regrow_every": 7, "regrow_share": 0.3}
@@ -259,6 +260,26 @@ def test_slide(reach):
     assert sorted(map(tuple, places.tolist())) == sorted({(3 + k, 2) for k in steps} | {(3, 2 + k) for k in steps})
     assert counts.sum() == 900 and counts.min() > 0.6 * 900 / len(counts)
     assert np.array_equal(moved[..., 0], moved[..., 1])
+
+
+def test_turn():
+    images = torch.randint(0, 256, (2, 8, 8, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    quarter, half = loop._turned_by(images, torch.tensor([torch.pi / 2, torch.pi])).split(1)
+    assert torch.equal(quarter, images[:1].rot90(1, (1, 2)))
+    assert torch.equal(half, images[1:].flip(1, 2))
+    oblong = images[:1, :5]
+    assert torch.equal(loop._turned_by(oblong, torch.tensor([torch.pi])), oblong.flip(1, 2))
+
+
+def test_turn_is_even_and_keeps_distances():
+    images = torch.zeros(500, 31, 21, 1, dtype=torch.uint8)
+    images[:, 14:17, 18:21] = 200       # 9 columns from the middle
+    moved = loop._turned(images, 20.0, torch.Generator().manual_seed(1)).numpy()[..., 0].astype(float)
+    down, right = np.arange(31) - 15, np.arange(21) - 10
+    y, x = ((moved * place).sum((1, 2)) / moved.sum((1, 2)) for place in (down[:, None], right))
+    angles = np.degrees(np.arctan2(y, x))
+    assert np.abs(np.hypot(x, y) - 9).max() < 0.25
+    assert np.abs(angles).max() < 20.5 and np.abs(np.quantile(angles, [0.1, 0.5, 0.9]) - [-16, 0, 16]).max() < 2.5
 
 
 @pytest.mark.parametrize("changes", KINDS)

@@ -39,6 +39,21 @@ def _moved(images, reach, down, right):
     return padded[torch.arange(n)[:, None, None], rows, columns]
 
 
+def _turned(images, most, generator):
+    """Each image turned about its middle by up to ``most`` degrees, either way."""
+    return _turned_by(images, (torch.rand(len(images), generator=generator) * 2 - 1) * math.radians(most))
+
+
+def _turned_by(images, angles):
+    """Image n turned by ``angles[n]``, zeros around it, linear between pixels. uint8 (N, H, W, C)."""
+    height, width = images.shape[1:3]
+    cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
+    places = torch.stack((cos, -sin * height / width, zero, sin * width / height, cos, zero), 1).view(-1, 2, 3)
+    planes = images.permute(0, 3, 1, 2).float()
+    grid = nn.functional.affine_grid(places, planes.shape, align_corners=False)
+    return nn.functional.grid_sample(planes, grid, align_corners=False).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
 @torch.no_grad()
 def accuracy(model, images, labels):
     """Share of ``images`` that the model, in eval mode, gives the right class (lowest index of equals)."""
@@ -119,6 +134,8 @@ class Trainer:
                 images = _shifted(images, self.recipe.shift, generator)
             if getattr(self.recipe, "slide", 0):
                 images = _slid(images, self.recipe.slide, generator)
+            if getattr(self.recipe, "turn", 0):
+                images = _turned(images, self.recipe.turn, generator)
             if getattr(self.recipe, "flip", False):
                 mirrored = torch.rand(len(images), generator=generator) < 0.5
                 images = torch.where(mirrored[:, None, None, None], images.flip(2), images)

@@ -98,6 +98,7 @@ class ImageRecipe(SparseRecipe):
     """Levels that are the same for all pixels."""
     pixel_levels: Annotated[list[Annotated[int, Field(ge=1, le=255)]], AfterValidator(_rising)] = Field(min_length=1)
     slide: int = Field(ge=0, le=4)
+    turn: float = Field(ge=0, le=45)
 
 
 class LutRecipe(ImageRecipe):
