@@ -220,7 +220,7 @@ PYPI = PypiPackage("some-table==1.2", "data/table.csv")
 def test_pypi_package(tiny, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", f"{address(tiny)}simple/")
     assert PYPI.fetch("t") == {}
-    index(tiny, archive({"data/table.csv": b"h,d\nA1,2\n", "table.csv": b"x"}, "some-table-1.2"))
+    index(tiny, archive({"table.csv": b"x", "data/table.csv": b"h,d\nA1,2\n"}, "some-table-1.2"))
     assert PYPI.fetch("t") == {"table.csv": b"h,d\nA1,2\n"}
     assert CommaTable(PYPI).fetch("t") == {"t": b"A1 2\n"}
 
