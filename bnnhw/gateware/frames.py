@@ -52,13 +52,12 @@ class FrameGuard(wiring.Component):
         index = Signal(range(self.beats))
         filling = Signal()
         dropping = Signal()
-        end = Signal()          # this beat is the frame's last
+        end = Signal(init=self.beats == 1)      # this beat is the frame's last
         beat_done = Signal()    # the frame's last beat was taken, its flag was not
         flag_done = Signal()    # the other way round
         present = Signal()      # there is a beat for the frame
         move = Signal()         # beat and flag are both done with
         m.d.comb += [
-            end.eq(index == self.beats - 1),
             present.eq(filling | (self.i.valid & ~dropping)),
             self.o.valid.eq(present & ~beat_done),
             self.o.payload.eq(Mux(filling, 0, Value.cast(self.i.p.data))),
@@ -70,6 +69,7 @@ class FrameGuard(wiring.Component):
         with m.If(move):
             m.d.sync += [
                 index.eq(Mux(end, 0, index + 1)),
+                end.eq((index == self.beats - 2) if self.beats > 1 else 1),
                 filling.eq(~end & (filling | self.i.p.last)),
                 dropping.eq(end & ~filling & ~self.i.p.last),
                 beat_done.eq(0),
@@ -112,17 +112,19 @@ class FlagQueue(wiring.Component):
         bits = Signal(self.depth, reset_less=True)      # the newest in bit 0
         oldest = Signal(range(self.depth))
         level = Signal(range(self.depth + 1))
+        following = Signal.like(level)
+        room = Signal(init=1)
         push = self.i.valid & self.i.ready
         pop = self.o.valid & self.o.ready
         m.d.comb += [
-            self.i.ready.eq(level != self.depth),
-            self.o.valid.eq(level != 0),
+            following.eq(level + push - pop),
+            self.i.ready.eq(room),
             self.o.payload.eq(bits.bit_select(oldest, 1)),
         ]
-        m.d.sync += level.eq(level + push - pop)
+        m.d.sync += [level.eq(following), room.eq(following != self.depth), self.o.valid.eq(following != 0)]
         with m.If(push):
             m.d.sync += bits.eq(Cat(self.i.payload, bits))
-        with m.If(push & ~pop & (level != 0)):
+        with m.If(push & ~pop & self.o.valid):
             m.d.sync += oldest.eq(oldest + 1)
         with m.Elif(pop & ~push & (oldest != 0)):
             m.d.sync += oldest.eq(oldest - 1)

@@ -9,7 +9,8 @@ from .chunks import BeatPacker, ChunkBuffer
 from .packets import RequestReceiver
 from .replies import CounterValues, Responder, Want
 from .results import ResultRing, slots_of
-from .slip import SlipDecoder, SlipEncoder
+from .slip import PacketByte, ReceivedByte, SlipDecoder, SlipEncoder
+from .streams import Relay
 
 __all__ = ["Link", "identity_of"]
 
@@ -26,7 +27,7 @@ def identity_of(network, *, clock_hz, frame_bytes, lanes, result_beats, bytes_pe
 class Link(wiring.Component):
     """Connects a network to a host over a line that may lose and alter bytes.
 
-    Requests act only when whole and right, in the cycle in which they end, and every one may come again.
+    Requests act only when whole and right, a few cycles after their last byte, and every one may come again.
 
     Cost: two block RAMs (input chunks, results).
 
@@ -77,12 +78,19 @@ class Link(wiring.Component):
         m.submodules.encoder = encoder = SlipEncoder()
 
         wiring.connect(m, wiring.flipped(self.i), decoder.i)
-        wiring.connect(m, decoder.o, receiver.i)
+        # Bytes come so seldom that the way of each may be cut by a register.
+        m.submodules.received = received = Relay(ReceivedByte)
+        m.submodules.replied = replied = Relay(PacketByte)
+        m.submodules.sent = sent = Relay(8)
+        wiring.connect(m, decoder.o, received.i)
+        wiring.connect(m, received.o, receiver.i)
         wiring.connect(m, chunks.o, packer.i)
         wiring.connect(m, packer.o, wiring.flipped(self.frames))
         wiring.connect(m, wiring.flipped(self.results), ring.i)
-        wiring.connect(m, responder.o, encoder.i)
-        wiring.connect(m, encoder.o, wiring.flipped(self.o))
+        wiring.connect(m, responder.o, replied.i)
+        wiring.connect(m, replied.o, encoder.i)
+        wiring.connect(m, encoder.o, sent.i)
+        wiring.connect(m, sent.o, wiring.flipped(self.o))
         m.d.comb += decoder.lost.eq(self.lost)
 
         session, expected, freed = Signal(16), Signal(16), Signal(8)
@@ -105,18 +113,43 @@ class Link(wiring.Component):
             chunks.length.eq(receiver.length),
             chunks.last.eq(receiver.header.kind == Kind.DATA_LAST),
         ]
-        with m.If(receiver.good | receiver.bad):
+        # Two cycles after a right request, when all that is compared is known; its header still stands then.
+        compared, asked = Signal(), Signal()
+        m.d.sync += [compared.eq(receiver.good), asked.eq(compared)]
+        with m.If(asked | receiver.bad):
             m.d.sync += skipped.eq(0)
         with m.Elif(receiver.write & ~chunks.free):
             m.d.sync += skipped.eq(1)
 
+        # What a request says is compared in two steps, each into registers, then it acts.
         request = receiver.header
-        same = Signal()         # the request belongs to the session
-        ahead = Signal(8)       # of the result asked for: how many results held lie before it
+        same = Signal()             # it belongs to the session
+        due = Signal()              # it brings what is expected
+        ahead, there = Signal(8), Signal(8)     # results held before the one that it asks for, and all that are held
+        brings, reads, opens = Signal(), Signal(), Signal()
+        want = Signal(Want)
+        m.d.sync += [
+            same.eq((request.session == session) & (session != 0)),
+            due.eq((request.argument == expected) & (receiver.length != 0)),
+            ahead.eq(request.argument[:8] - freed),
+            there.eq(ring.held),
+            brings.eq(request.kind.matches(Kind.DATA, Kind.DATA_LAST) & same & due),
+            reads.eq((request.kind == Kind.READ) & same & (ahead <= there)),
+            opens.eq((request.kind == Kind.OPEN) & (request.session != session)),
+            want.eq(Want.UNKNOWN_KIND),
+        ]
+        with m.Switch(request.kind):
+            with m.Case(Kind.IDENTIFY):
+                m.d.sync += want.eq(Want.IDENTITY)
+            with m.Case(Kind.COUNTERS):
+                m.d.sync += want.eq(Want.COUNTED)
+            with m.Case(Kind.OPEN):
+                m.d.sync += want.eq(Want.OPENED)
+            with m.Case(Kind.DATA, Kind.DATA_LAST, Kind.READ):
+                m.d.sync += want.eq(Mux(same, Want.STATUS, Want.NO_SESSION))
+
         m.d.comb += [
             self.open.eq(session != 0),
-            same.eq((request.session == session) & self.open),
-            ahead.eq(request.argument[:8] - freed),
             ring.freed.eq(freed),
             ring.index.eq(responder.index),
             ring.address.eq(responder.address),
@@ -126,31 +159,19 @@ class Link(wiring.Component):
             responder.done.eq(ring.done),
             responder.first.eq(request.argument[:8]),
             responder.count.eq(request.argument[8:]),
-            responder.ask.eq(receiver.good),
-            responder.want.eq(Want.UNKNOWN_KIND),
+            responder.ask.eq(asked),
+            responder.want.eq(Mux(reads & (responder.count != 0), Want.RESULT, want)),
+            opening.eq(asked & opens),
+            chunks.commit.eq(asked & brings & chunks.free & ~skipped),
         ]
-        with m.If(receiver.good):
+        with m.If(asked):
             m.d.sync += responder.tag.eq(request.tag)
-            with m.Switch(request.kind):
-                with m.Case(Kind.IDENTIFY):
-                    m.d.comb += responder.want.eq(Want.IDENTITY)
-                with m.Case(Kind.COUNTERS):
-                    m.d.comb += responder.want.eq(Want.COUNTED)
-                with m.Case(Kind.OPEN):
-                    m.d.comb += [responder.want.eq(Want.OPENED), opening.eq(request.session != session)]
-                with m.Case(Kind.DATA, Kind.DATA_LAST):
-                    m.d.comb += responder.want.eq(Mux(same, Want.STATUS, Want.NO_SESSION))
-                    with m.If(same & (request.argument == expected) & (receiver.length != 0)):
-                        m.d.comb += chunks.commit.eq(chunks.free & ~skipped)
-                        m.d.sync += responder.refused.eq(~chunks.commit)
-                    with m.If(chunks.commit):
-                        m.d.sync += expected.eq(expected + receiver.length)
-                with m.Case(Kind.READ):
-                    m.d.comb += responder.want.eq(Mux(same, Want.STATUS, Want.NO_SESSION))
-                    with m.If(same & (ahead <= ring.held)):
-                        m.d.sync += freed.eq(request.argument[:8])
-                        with m.If(request.argument[8:] != 0):
-                            m.d.comb += responder.want.eq(Want.RESULT)
+            with m.If(brings):
+                m.d.sync += responder.refused.eq(~chunks.commit)
+            with m.If(reads):
+                m.d.sync += freed.eq(request.argument[:8])
+        with m.If(chunks.commit):
+            m.d.sync += expected.eq(expected + receiver.length)
         with m.If(opening):
             m.d.sync += [session.eq(request.session), expected.eq(0), freed.eq(0), responder.refused.eq(0)]
 

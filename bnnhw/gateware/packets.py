@@ -53,14 +53,16 @@ class SerialCrc(wiring.Component):
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=1).create()
         bits = Signal(9)        # bits to come, the next one first; above them a 1 that marks their end
         m.d.comb += [
-            self.busy.eq(bits[1:].any()),
             crc.start.eq(self.start),
             crc.data.eq(bits[0]),
             crc.valid.eq(self.busy),
             self.crc.eq(crc.crc),
             self.match.eq(crc.match_detected),
         ]
-        m.d.sync += bits.eq(Mux(self.add, Cat(self.byte, C(1, 1)), bits >> 1))
+        m.d.sync += [
+            bits.eq(Mux(self.add, Cat(self.byte, C(1, 1)), bits >> 1)),
+            self.busy.eq(self.add | bits[2:].any()),
+        ]
 
         return m
 
@@ -76,9 +78,9 @@ class RequestReceiver(wiring.Component):
     i : :py:`In(stream.Signature(ReceivedByte))`
         Bytes of packets and their ends.
     header : :py:`Out(RequestHeader)`
-        Header of the last packet, valid while ``good``.
+        Header of the last packet, valid while ``good`` and until the next byte is taken.
     length : :py:`Out(8)`
-        Bytes of its payload, likewise.
+        Bytes of its payload, valid from ``good`` on.
     good, bad : :py:`Out(1)`
         High for one cycle after a packet: it is whole and its CRC is right, or not.
     write : :py:`Out(1)`
@@ -124,9 +126,9 @@ class RequestReceiver(wiring.Component):
         m.d.sync += [
             self.good.eq(crc.start & whole),
             self.bad.eq(crc.start & ~whole),
-            self.length.eq(count - CRC_BYTES),
         ]
         with m.If(crc.start):
+            m.d.sync += self.length.eq(count - CRC_BYTES)
             m.d.sync += [to_come.eq(REQUEST.size), count.eq(0), overflow.eq(0)]
         with m.Elif(crc.add):
             with m.If(to_come != 0):

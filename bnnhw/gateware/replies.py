@@ -81,7 +81,7 @@ class Responder(wiring.Component):
         following = Signal(8)                   # index of the next one
         there = Signal()                        # that one is done
         start = Signal()
-        snapshot = Signal(CounterValues.size)
+        snapshot, load, shift = Signal(CounterValues.size), Signal(), Signal()
 
         m.d.comb += [
             sender.start.eq(status | (other != Want.STATUS)),
@@ -91,15 +91,17 @@ class Responder(wiring.Component):
         ]
         with m.If(start):
             m.d.sync += [status.eq(0), other.eq(Want.STATUS), current.eq(other)]
-            with m.If(other == Want.COUNTED):
-                m.d.sync += snapshot.eq(self.counters)
             with m.If((other == Want.RESULT) & ~there):
                 m.d.sync += current.eq(Want.STATUS)
             with m.If((other == Want.RESULT) & there):
                 m.d.sync += [self.index.eq(following), following.eq(following + 1), left.eq(left - 1)]
                 with m.If(left != 1):
                     m.d.sync += other.eq(Want.RESULT)
-        with m.Elif(sender.next):
+        # So many registers wait for these that they come a cycle later; a byte has eight.
+        m.d.sync += [load.eq(start & (other == Want.COUNTED)), shift.eq(sender.next)]
+        with m.If(load):
+            m.d.sync += snapshot.eq(self.counters)
+        with m.Elif(shift):
             m.d.sync += snapshot.eq(snapshot >> 8)
         with m.If(self.cut):
             m.d.sync += [status.eq(0), other.eq(Want.STATUS)]

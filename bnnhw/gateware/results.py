@@ -79,7 +79,6 @@ class ResultRing(wiring.Component):
 
         m.d.comb += [
             self.held.eq(self.done - self.freed),
-            full.eq(self.held[slot_bits:].any()),
             self.i.ready.eq((left == 0) & ~flag & ~full),
             flag.eq((left == 0) & last),
             writing.en.eq((left != 0) | flag),
@@ -89,6 +88,8 @@ class ResultRing(wiring.Component):
             self.data.eq(reading.data),
             self.stored.eq(flag),
         ]
+        # A cycle late where the host has freed a slot, but not where one was taken.
+        m.d.sync += full.eq((self.held + flag)[slot_bits:].any())
         with m.If(flag):
             m.d.sync += [self.done.eq(self.done + 1), place.eq(0), last.eq(0)]
         with m.Elif(left != 0):
