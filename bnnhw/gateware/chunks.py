@@ -55,6 +55,7 @@ class ChunkBuffer(wiring.Component):
         fill, drain = Signal(), Signal()    # bank
         place = Signal(8)
         bank = Signal.like(held[0])         # the one that drains
+        ends = Signal()                     # the byte that is offered is the bank's last
 
         m.d.comb += [
             bank.eq(Mux(drain, held[1], held[0])),
@@ -65,14 +66,15 @@ class ChunkBuffer(wiring.Component):
             reading.addr.eq(Cat(place, drain)),
             reading.en.eq(~self.o.valid),
             self.o.p.data.eq(reading.data),
+            self.o.p.last.eq(bank.last & ends),
         ]
         with m.If(~self.o.valid):
             m.d.sync += self.o.valid.eq(bank.full)
             m.d.sync += place.eq(place + bank.full)
-            m.d.sync += self.o.p.last.eq(bank.last & (place + 1 == bank.length))
+            m.d.sync += ends.eq(place + 1 == bank.length)
         with m.Elif(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
-            with m.If(place == bank.length):
+            with m.If(ends):
                 m.d.sync += [place.eq(0), drain.eq(~drain)]
                 for k in range(2):
                     with m.If(drain == k):
