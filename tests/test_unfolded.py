@@ -189,7 +189,7 @@ def test_choice(monkeypatch):
     assert styles(100_000, fabric="ice40") == ["folded"] * 4
     assert styles(1_000_000, fabric=None) == ["folded"] * 4 and not asked
     assert styles(1_000_000, fabric="ice40") == ["unfolded", *["folded"] * 3]
-    assert set(asked) == {("fc1", 2)}
+    assert set(asked) == {("fc1", 4)}
     asked.clear()
     assert styles(24_000_000, fabric="ecp5") == ["unfolded"] * 4
     assert set(asked) == {(f"fc{k}", 8) for k in (1, 2, 3, 4)}

@@ -17,6 +17,7 @@ GUARD = table_of(4, lambda extra, a, b, carry: extra ^ carry)
 
 class _Ice40(Mapped):
     OWN_GUARD = True
+    CAP_OF_PIPELINES = 8        # as many as a tile has: the carry is slow
 
     def lut(self, target, table, inputs):
         pins = [0, 2, 3] if len(inputs) < 4 else [0, 1, 2, 3]
