@@ -78,8 +78,8 @@ class ClassResult(_Result):
 class ClassOfWord(wiring.Component):
     """As :class:`ClassResult`, but the scores of a frame come in one word: a :func:`.tournament.tournament`.
 
-    A frame per cycle; the result is offered :func:`.tournament.rounds_of` ``(classes)`` cycles after its word was taken, at
-    least 1.
+    A frame per cycle; the result is offered :func:`.tournament.rounds_of` ``(classes)`` cycles after its word was taken,
+    and one.
 
     Parameters
     ----------

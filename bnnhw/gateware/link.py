@@ -97,10 +97,10 @@ class Link(wiring.Component):
         opening = Signal()      # a session begins or ends in this cycle
         clear = Signal()
         m.d.comb += [
-            # In the first cycle in which aresetn is low the network may still give a beat of the old session.
-            clear.eq(opening | ~self.aresetn),
             chunks.clear.eq(clear), packer.clear.eq(clear), ring.clear.eq(clear), responder.cut.eq(opening),
         ]
+        # From the first cycle in which aresetn is low until a cycle after the last.
+        m.d.sync += clear.eq(opening | ~self.aresetn)
         self._reset(m, opening)
         self._count(m, opening)
 
@@ -126,7 +126,7 @@ class Link(wiring.Component):
         same = Signal()             # it belongs to the session
         due = Signal()              # it brings what is expected
         ahead, there = Signal(8), Signal(8)     # results held before the one that it asks for, and all that are held
-        brings, reads, opens = Signal(), Signal(), Signal()
+        brings, reads = Signal(), Signal()
         want = Signal(Want)
         m.d.sync += [
             same.eq((request.session == session) & (session != 0)),
@@ -135,7 +135,7 @@ class Link(wiring.Component):
             there.eq(ring.held),
             brings.eq(request.kind.matches(Kind.DATA, Kind.DATA_LAST) & same & due),
             reads.eq((request.kind == Kind.READ) & same & (ahead <= there)),
-            opens.eq((request.kind == Kind.OPEN) & (request.session != session)),
+            opening.eq(compared & (request.kind == Kind.OPEN) & (request.session != session)),
             want.eq(Want.UNKNOWN_KIND),
         ]
         with m.Switch(request.kind):
@@ -161,7 +161,6 @@ class Link(wiring.Component):
             responder.count.eq(request.argument[8:]),
             responder.ask.eq(asked),
             responder.want.eq(Mux(reads & (responder.count != 0), Want.RESULT, want)),
-            opening.eq(asked & opens),
             chunks.commit.eq(asked & brings & chunks.free & ~skipped),
         ]
         with m.If(asked):

@@ -13,8 +13,8 @@ def rounds_of(size):
 def tournament(m, numbers, valid, enable):
     """Index of the greatest of ``numbers``, the lowest one of equals, by comparing neighbours.
 
-    A register stands behind every round but the last and moves when ``enable`` is 1: latency ``rounds_of(len(numbers)) - 1``
-    cycles, none for one or two numbers.
+    A register stands behind every round and moves when ``enable`` is 1: latency ``rounds_of(len(numbers))`` cycles, none for
+    one number.
 
     Parameters
     ----------
@@ -29,17 +29,16 @@ def tournament(m, numbers, valid, enable):
     """
     field = [(number, Const(0, 0)) for number in numbers]
     for turn in range(rounds_of(len(numbers))):
-        if turn:
-            later = Signal(name=f"round{turn}_valid")
-            held = [(Signal(len(number), name=f"round{turn}_{k}", reset_less=True),
-                     Signal(len(index), name=f"round{turn}_{k}_index", reset_less=True))
-                    for k, (number, index) in enumerate(field)]
-            with m.If(enable):
-                m.d.sync += later.eq(valid)
-                for registers, values in zip(held, field, strict=True):
-                    m.d.sync += [register.eq(value) for register, value in zip(registers, values, strict=True)]
-            field, valid = held, later
         field = _round(m, turn, field)
+        later = Signal(name=f"round{turn}_valid")
+        held = [(Signal(len(number), name=f"round{turn}_{k}", reset_less=True),
+                 Signal(len(index), name=f"round{turn}_{k}_index", reset_less=True))
+                for k, (number, index) in enumerate(field)]
+        with m.If(enable):
+            m.d.sync += later.eq(valid)
+            for registers, values in zip(held, field, strict=True):
+                m.d.sync += [register.eq(value) for register, value in zip(registers, values, strict=True)]
+        field, valid = held, later
     return field[0][1], valid
 
 
