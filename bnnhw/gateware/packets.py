@@ -187,6 +187,7 @@ class ReplySender(wiring.Component):
         room = Signal()         # the byte register takes a byte
         byte = Signal(8)
         body = Signal()         # a byte of header or payload goes to the register
+        ends = Signal()         # there is no more payload; it is known in time, as bytes are 8 cycles apart
         header = Signal(ReplyHeader)
         high = Signal(8)        # of `expected`, as it was when its low byte went out
         low_place = Const(ReplyHeader["expected"].offset // 8, 3)
@@ -199,6 +200,7 @@ class ReplySender(wiring.Component):
             crc.byte.eq(byte),
             crc.add.eq(body),
         ]
+        m.d.sync += ends.eq(place == self.length)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.FSM() as fsm:
@@ -220,10 +222,10 @@ class ReplySender(wiring.Component):
                 with m.If(self.cut):
                     m.next = "END"
             with m.State("PAYLOAD"):
-                m.d.comb += [byte.eq(self.data), body.eq(room & (place != self.length)), self.next.eq(body)]
+                m.d.comb += [byte.eq(self.data), body.eq(room & ~ends), self.next.eq(body)]
                 with m.If(room):
                     m.d.sync += place.eq(place + 1)
-                    with m.If(place == self.length):
+                    with m.If(ends):
                         m.d.sync += place.eq(0)
                         m.next = "CRC"
                 with m.If(self.cut):
