@@ -282,6 +282,12 @@ def test_turn_is_even_and_keeps_distances():
     assert np.abs(angles).max() < 20.5 and np.abs(np.quantile(angles, [0.1, 0.5, 0.9]) - [-16, 0, 16]).max() < 2.5
 
 
+@pytest.mark.parametrize("change", [{"shift": 1}, {"slide": 1}, {"turn": 20.0}])
+def test_training_images_are_moved(tmp_path, change):
+    still, moved = (trainer_of(small(tmp_path, **changes)).run_epoch() for changes in ({}, change))
+    assert still["loss"] != moved["loss"]
+
+
 @pytest.mark.parametrize("changes", KINDS)
 def test_restoring_goes_on_the_same(tmp_path, changes):
     chosen = small(tmp_path, **changes)
