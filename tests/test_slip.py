@@ -42,13 +42,14 @@ def decode(line, p_valid=1.0, p_ready=1.0):
 
     async def bench(ctx):
         rng, offered = random.Random("bench"), False
-        rest = list(line)
-        while rest:
-            lost = rest[0] is None
-            offered = not lost and (offered or rng.random() < p_valid)
+        rest, after = list(line), 60        # cycles in which the last token goes
+        while rest or after:
+            lost = bool(rest) and rest[0] is None
+            offered = bool(rest) and not lost and (offered or rng.random() < p_valid)
+            after -= not rest
             ctx.set(dut.lost, lost)
             ctx.set(dut.i.valid, offered)
-            ctx.set(dut.i.payload, rest[0] or 0)
+            ctx.set(dut.i.payload, rest[0] or 0 if rest else 0)
             ctx.set(dut.o.ready, rng.random() < p_ready)
             *_, taken, token, valid, ready = await ctx.tick().sample(dut.i.ready, dut.o.payload, dut.o.valid, dut.o.ready)
             if valid and ready:

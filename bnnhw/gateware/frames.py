@@ -87,7 +87,7 @@ class FrameGuard(wiring.Component):
 
 
 class FlagQueue(wiring.Component):
-    """First-in first-out buffer for single bits, a shift register: cheap where a memory would be mostly empty.
+    """First-in first-out buffer for single bits, of flip-flops: cheap where a memory would be mostly empty.
 
     One bit per cycle, latency 1 cycle. No combinational path crosses it.
 
@@ -109,24 +109,24 @@ class FlagQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        bits = Signal(self.depth, reset_less=True)      # the newest in bit 0
-        oldest = Signal(range(self.depth))
-        level = Signal(range(self.depth + 1))
-        following = Signal.like(level)
+        bits = Signal(self.depth, reset_less=True)
+        newest, oldest = Signal(self.depth, init=1), Signal(self.depth, init=1)     # places to write and to read, one-hot
+        level, following = Signal(range(self.depth + 1)), Signal(range(self.depth + 1))
         room = Signal(init=1)
         push = self.i.valid & self.i.ready
         pop = self.o.valid & self.o.ready
         m.d.comb += [
             following.eq(level + push - pop),
             self.i.ready.eq(room),
-            self.o.payload.eq(bits.bit_select(oldest, 1)),
+            self.o.payload.eq((bits & oldest).any()),
         ]
         m.d.sync += [level.eq(following), room.eq(following != self.depth), self.o.valid.eq(following != 0)]
         with m.If(push):
-            m.d.sync += bits.eq(Cat(self.i.payload, bits))
-        with m.If(push & ~pop & self.o.valid):
-            m.d.sync += oldest.eq(oldest + 1)
-        with m.Elif(pop & ~push & (oldest != 0)):
-            m.d.sync += oldest.eq(oldest - 1)
+            m.d.sync += newest.eq(newest.rotate_left(1))
+        for k in range(self.depth):
+            with m.If(push & newest[k]):
+                m.d.sync += bits[k].eq(self.i.payload)
+        with m.If(pop):
+            m.d.sync += oldest.eq(oldest.rotate_left(1))
 
         return m

@@ -80,15 +80,16 @@ class Responder(wiring.Component):
         left = Signal(8)                        # results to send
         following = Signal(8)                   # index of the next one
         there = Signal()                        # that one is done
-        start = Signal()
+        idle, start = Signal(), Signal()
         snapshot, load, shift = Signal(CounterValues.size), Signal(), Signal()
 
         m.d.comb += [
-            sender.start.eq(status | (other != Want.STATUS)),
+            sender.start.eq(start),
             sender.cut.eq(self.cut),
-            start.eq(sender.start & ~sender.busy),
+            start.eq(idle & (status | (other != Want.STATUS))),
             there.eq(following != self.done),
         ]
+        m.d.sync += idle.eq(~sender.busy & ~start)
         with m.If(start):
             m.d.sync += [status.eq(0), other.eq(Want.STATUS), current.eq(other)]
             with m.If((other == Want.RESULT) & ~there):

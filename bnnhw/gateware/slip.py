@@ -18,7 +18,7 @@ class SlipDecoder(wiring.Component):
     """Takes the framing off: bytes on the line to bytes of packets and their ends.
 
     Between two END bytes with nothing between them there is no packet, so a sender may put END before and after each.
-    Combinational from ``i`` to ``o``: one byte per cycle, latency 0; ``i.ready`` follows ``o.ready``.
+    One byte every two cycles, latency 1 cycle.
 
     Members
     -------
@@ -36,30 +36,43 @@ class SlipDecoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
+        there, byte = Signal(), Signal(8)       # the byte at hand, and what it is
+        is_end, is_esc, may_follow = Signal(), Signal(), Signal()
         inside = Signal()       # a byte of the packet has come
         escaped = Signal()      # the last byte was ESC
         bad = Signal()
-        is_end = Signal()
-        is_esc = Signal()
+        starts = Signal()       # an escape
         wrong = Signal()        # neither of the two bytes that may follow ESC
+        lost = Signal()         # behind the byte at hand
 
         m.d.comb += [
-            is_end.eq(self.i.payload == END),
-            is_esc.eq(~escaped & (self.i.payload == ESC)),
-            wrong.eq(escaped & (self.i.payload != ESC_END) & (self.i.payload != ESC_ESC)),
-            self.o.p.data.eq(Mux(escaped, Mux(self.i.payload[0], ESC, END), self.i.payload)),
+            self.i.ready.eq(~there),
+            starts.eq(~escaped & is_esc),
+            wrong.eq(escaped & ~may_follow),
+            self.o.p.data.eq(Mux(escaped, Mux(byte[0], ESC, END), byte)),
             self.o.p.end.eq(is_end),
             self.o.p.bad.eq(bad | wrong),
-            self.o.valid.eq(self.i.valid & Mux(is_end, inside, ~is_esc)),
-            self.i.ready.eq(~self.o.valid | self.o.ready),
+            self.o.valid.eq(there & Mux(is_end, inside, ~starts)),
         ]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += escaped.eq(is_esc)
+        with m.If(~there):
+            m.d.sync += [
+                there.eq(self.i.valid),
+                byte.eq(self.i.payload),
+                is_end.eq(self.i.payload == END),
+                is_esc.eq(self.i.payload == ESC),
+                may_follow.eq((self.i.payload == ESC_END) | (self.i.payload == ESC_ESC)),
+            ]
+        with m.Elif(~self.o.valid | self.o.ready):
+            m.d.sync += [there.eq(0), escaped.eq(starts)]
             with m.If(is_end):
                 m.d.sync += [inside.eq(0), bad.eq(0), escaped.eq(0)]
             with m.Else():
                 m.d.sync += [inside.eq(1), bad.eq(bad | wrong)]
         with m.If(self.lost):
+            m.d.sync += lost.eq(1)
+        with m.Elif(~there):
+            m.d.sync += lost.eq(0)
+        with m.If(lost & ~there):
             m.d.sync += [inside.eq(1), bad.eq(1)]
 
         return m
