@@ -5,16 +5,20 @@ import random
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bnnhw import accelerator, folding, reference, simulate, verify
-from bnnhw.gateware.lookup import Gather, LookupClassUnit, LookupUnit, vote_levels
+from bnnhw import accelerator, baked, devices, folding, netlist, reference, simulate, verify
+from bnnhw.baked.tables import tables
+from bnnhw.gateware.gather import Gather, Image
+from bnnhw.gateware.lookup import LookupClassUnit, LookupUnit
 from bnnhw.ir import Affine, ArgMax, Dense, Flatten, Input, Network, TensorType
 from bnnhw.lower import LoweringError, lower
 from bnnhw.plan import Plan
 from bnnhw.sparse import GroupSum, Lookup, Thermometer
 from bnnhw.stages import FoldingError, LookupClassStage, LookupStage
+
+from .circuits import in_amaranth
 
 
 def random_layers(rng, inputs, sizes, fan_in):
@@ -70,27 +74,31 @@ def drive(dut, model, words, count, p_valid, p_ready, seed, taken):
 STALLS = st.sampled_from([1.0, 0.6, 0.2])
 
 
-@settings(max_examples=60, deadline=None)
-@given(inputs=st.integers(1, 12), depth=st.integers(1, 3), groups=st.integers(1, 7), size=st.integers(1, 9),
-       fan_in=st.sampled_from([1, 2, 4, 6]), p_valid=STALLS, p_ready=STALLS, decide=st.booleans(), seed=st.integers(0, 999))
-def test_units(inputs, depth, groups, size, fan_in, p_valid, p_ready, decide, seed):
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(inputs=st.integers(1, 12), layered=st.integers(1, 3), groups=st.integers(1, 7), size=st.integers(1, 9),
+       fan_in=st.sampled_from([1, 2, 4, 6, 8]), fabric=st.sampled_from(list(baked.FABRICS)), depth=st.integers(1, 4),
+       p_valid=STALLS, p_ready=STALLS, decide=st.booleans(), seed=st.integers(0, 999))
+def test_units(monkeypatch, inputs, layered, groups, size, fan_in, fabric, depth, p_valid, p_ready, decide, seed):
+    in_amaranth(monkeypatch)
     rng, vectors = np.random.default_rng(seed), 9
-    layers = random_layers(rng, inputs, [*rng.integers(1, 9, depth - 1), groups * size], fan_in)
+    layers = random_layers(rng, inputs, [*rng.integers(1, 9, layered - 1), groups * size], fan_in)
     lanes = int(rng.choice([d for d in range(1, inputs + 1) if inputs % d == 0]))
-    stages = int(rng.integers(1, max(1, vote_levels(size)) + 1))
+    blocks = lanes * int(rng.integers(0, 2)) if fabric == "ice40" and lanes < inputs else 0
     x = rng.integers(0, 2, (vectors, inputs))
     want = counted(x, layers, groups)
     words, facts = x.reshape(-1, lanes).tolist(), {"layers": layers, "groups": groups}
-    own = {"elements": inputs, "inner": ["?"] * depth} | facts
+    own = {"elements": inputs, "inner": ["?"] * layered} | facts
     kind = LookupClassStage("votes", (), "votes", bytes_per_beat=1, **own) if decide else LookupStage("votes", (), "votes", **own)
-    options = kind.parse({"kind": kind.kind, "lanes": lanes, "stages": stages})
+    options = kind.parse({"kind": kind.kind, "lanes": lanes, "fabric": fabric, "depth": depth, "blocks": blocks})
     dut = kind.build(options)
     got, cycles = drive(dut, kind.timing(options), words, vectors, p_valid, p_ready, seed,
                         lambda ctx: ctx.get(dut.o.p.data) if decide else list(ctx.get(dut.o.p)))
     assert got == (want.argmax(axis=1) if decide else want).tolist()
     if p_valid == p_ready == 1.0:       # latency as the contracts say, then a vector each inputs / lanes cycles
-        rounds = max(1, (groups - 1).bit_length()) if decide else 0
-        assert cycles == len(words) + depth + stages + rounds + 2 * (lanes < inputs)
+        rounds = (groups - 1).bit_length() if decide else 0
+        held = 3 if lanes < inputs and blocks else 2 if lanes < inputs else 0
+        latency = kind.made(fabric, depth).circuit.latency
+        assert cycles == len(words) + latency + 1 + rounds + held + (lanes < inputs)
 
 
 def test_only_used_elements_are_kept():
@@ -100,14 +108,21 @@ def test_only_used_elements_are_kept():
     assert gather.place == {0: (0, 0), 3: (0, 1), 7: (1, 0), 5: (2, 0)}
 
 
+def test_block_rams_come_first():
+    gather = Gather(50, 1, set(range(0, 50, 2)), blocks=1)
+    assert (gather.blocks, gather.lengths) == (1, [9])
+    assert gather.cells == {2 * k: k for k in range(16)} and gather.place == {32 + 2 * k: (0, k) for k in range(9)}
+    assert Gather(50, 2, {1, 2, 3}, blocks=8).blocks == 2
+
+
 @pytest.mark.parametrize("change, message", [
-    ({"inputs": 0}, "inputs must be a positive integer, not 0"), ({"lanes": 3}, "lanes must divide 4, not 3"),
-    ({"groups": 3}, "groups must divide 4, not 3"), ({"layers": []}, "there must be at least one layer of tables"),
-    ({"stages": "2"}, "stages must be a positive integer, not '2'"),
+    ({"lanes": 3}, "lanes must divide 4, not 3"), ({"lanes": "2"}, "lanes must be a positive integer, not '2'"),
+    ({"lanes": 2, "blocks": 1}, "blocks must be a multiple of the 2 lanes, not 1"),
 ])
 def test_wrong_parameters(change, message):
-    facts = {"inputs": 4, "layers": [([[0]] * 4, [1] * 4)], "groups": 2, "lanes": 2, "stages": 1} | change
-    for kind in (lambda **own: LookupUnit(**own), lambda **own: LookupClassUnit(width=8, **own)):
+    made = tables(4, [([[0]] * 4, [1] * 4)], 2, "ice40", depth=1)
+    facts = {"layers": [4], "used": {0}, "lanes": 2} | change
+    for kind in (lambda **own: LookupUnit("x", made, **own), lambda **own: LookupClassUnit("x", made, width=8, **own)):
         with pytest.raises((TypeError, ValueError), match=message):
             kind(**facts)
 
@@ -137,15 +152,19 @@ CASES = {
 }
 
 
+def folded(found, stages, lanes, fabric, blocks):
+    plan = folding.fold(found, stages, clock_hz=1_000_000, fps=1)
+    votes = next(stage for stage in stages if isinstance(stage, LookupStage))
+    first = stages[0].parse({"kind": stages[0].kind, "lanes": lanes})
+    own = votes.parse({"kind": votes.kind, "lanes": lanes, "fabric": fabric, "depth": 2, "blocks": blocks})
+    return Plan(found, stages, plan.options | {votes.name: own, stages[0].name: first}, 1_000_000)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_in_verilog(case):
     found, settings, lanes = CASES[case]
     stages = lower(found, **settings)
-    plan = folding.fold(found, stages, clock_hz=1_000_000, fps=1)
-    votes = next(stage for stage in stages if isinstance(stage, LookupStage))
-    first = stages[0].parse({"kind": stages[0].kind, "lanes": lanes})
-    options = plan.options | {votes.name: votes.parse({"kind": votes.kind, "lanes": lanes, "stages": 2}), stages[0].name: first}
-    plan = Plan(found, stages, options, 1_000_000)
+    plan = folded(found, stages, lanes, "ice40", lanes * (lanes < 3))
     x = np.random.default_rng(1).integers(0, 256, (200, *found.types["image"].shape))
     text = accelerator.verilog(plan)
     done = simulate.check(plan, text, x)
@@ -153,6 +172,25 @@ def test_in_verilog(case):
     verify.check_timing(plan, done.result)
     assert {"lut0", *(("votes",) if case != "one class" else ())} <= set(done.result.edges)
     assert simulate.check(plan, text, x, p_valid=0.7, p_ready=0.4).mismatches == []
+
+
+@pytest.mark.parametrize("fabric, blocks", [("ice40", 2), ("ice40", 0), ("ecp5", 0)])
+def test_in_cells(fabric, blocks):
+    """The fabric's cells, block RAMs among them, give the same classes; one changed table does not."""
+    found = network(9, inputs=72, sizes=(60, 30), fan_in=6)
+    plan = folded(found, lower(found), 2, fabric, blocks)
+    x = np.random.default_rng(1).integers(0, 256, (100, 72))
+    want, device = reference.run(found, x)["class"], devices.find({"ice40": "up5k", "ecp5": "ecp5-25f"}[fabric])
+    cells = accelerator.verilog(plan, cells=True)
+    assert ("SB_RAM40_4K" in cells) == bool(blocks)
+    assert np.array_equal(netlist.run(plan, cells, x, device).beats[:, 0], want)
+    assert np.array_equal(netlist.run(plan, cells, x, device, p_valid=0.5, p_ready=0.5).beats[:, 0], want)
+    kind, init = {"ice40": ("SB_LUT4", "LUT_INIT"), "ecp5": ("L6MUX21", None)}[fabric]
+    assert kind in cells
+    if init:
+        at = cells.index(init) + len(f"{init}(16'h")
+        wrong = cells[:at] + f"{0xffff ^ int(cells[at:at + 4], 16):04x}" + cells[at + 4:]
+        assert not np.array_equal(netlist.run(plan, wrong, x, device).beats[:, 0], want)
 
 
 def test_a_wrong_table_is_named():
@@ -185,7 +223,12 @@ def test_what_has_no_hardware(made, message):
 
 def test_wrong_options():
     stage = lower(network(0))[1]
-    with pytest.raises(FoldingError, match=r"layer 'class': lanes must be one of \[1, 2, 4, 5, 10, 20\], not 3"):
-        stage.parse({"kind": "lookup-class", "lanes": 3, "stages": 1})
-    with pytest.raises(FoldingError, match=r"layer 'class': stages must be one of \[1, 2, 3\], not 9"):
-        stage.parse({"kind": "lookup-class", "lanes": 4, "stages": 9})
+    right = {"kind": "lookup-class", "lanes": 4, "fabric": "ice40", "depth": 2}
+    for change, message in (
+            ({"lanes": 3}, r"layer 'class': lanes must be one of \[1, 2, 4, 5, 10, 20\], not 3"),
+            ({"fabric": "virtex"}, r"layer 'class': fabric must be one of \['ice40', 'ecp5', 'gowin', 'xc7'\], not 'virtex'"),
+            ({"depth": 0}, "layer 'class': depth must be at least 1, not 0"),
+            ({"blocks": 6}, "a multiple of its 4 lanes, not 6"),
+            ({"fabric": "ecp5", "blocks": 4}, "blocks must be 0 or, where an iCE40")):
+        with pytest.raises(FoldingError, match=message):
+            stage.parse(right | change)

@@ -9,8 +9,25 @@ __all__ = ["verilog"]
 
 class _Ecp5(Mapped):
     def lut(self, target, table, inputs):
+        """One LUT4, or of five or six inputs two or four, joined by the multiplexers beside them."""
+        if len(inputs) > 4:
+            *rest, which = inputs
+            half = 1 << len(rest)
+            ends = [self.half(), self.half()]
+            for end, part in zip(ends, (table & (1 << half) - 1, table >> half), strict=True):
+                self.lut(end, part, rest)
+            kind, low, high, select = ("PFUMX", "BLUT", "ALUT", "C0") if len(rest) == 4 else ("L6MUX21", "D0", "D1", "SD")
+            self.cell(kind, {}, {"Z": target, low: ends[0], high: ends[1], select: which})
+            return
         pins = dict(zip("ABCD", [*inputs, *["1'b0"] * (4 - len(inputs))], strict=True))
         self.cell("LUT4", {"INIT": f"16'h{widened(table, len(inputs), 4):04x}"}, pins | {"Z": target})
+
+    def half(self):
+        """A new signal."""
+        self.cells["half"] += 1
+        name = f"h{self.cells['half']}"
+        self.line(f"wire {name};")
+        return name
 
     def register(self, target, source):
         settings = {"GSR": '"DISABLED"', "CEMUX": '"CE"', "CLKMUX": '"CLK"', "LSRMUX": '"LSR"', "REGSET": '"RESET"'}

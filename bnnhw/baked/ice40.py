@@ -3,6 +3,8 @@
 yosys joins every SB_CARRY with an SB_LUT4 whose pins I1 and I2 have the same signals, in order if there are several. What is
 joined wrongly may look like a loop. So tables that belong to no digit never look like one (I1 is 0, which as a carry's first
 operand does not occur), and carries without a table, at the beginning of a chain, have a second operand that no digit has.
+nextpnr's default router never ends where one signal is on both I1 and I2, which it may exchange: so a guard's second operand is
+a copy of the first one, made by a table.
 """
 
 from .circuit import TRUE, table_of
@@ -30,6 +32,14 @@ class _Ice40(Mapped):
     def digit(self, target, table, signals):
         self.cell("SB_LUT4", {"LUT_INIT": f"16'h{table:04x}"}, {"O": target} | {f"I{k}": s for k, s in enumerate(signals)})
 
+    def copy(self, source):
+        """Another signal that is ``source``."""
+        self.cells["copy"] += 1
+        name = f"b{self.cells['copy']}"
+        self.line(f"wire {name};")
+        self.lut(name, 0b10, [source])
+        return name
+
     def register(self, target, source):
         self.cell("SB_DFFE", {}, {"C": "clk", "E": "en", "D": source, "Q": target})
 
@@ -39,6 +49,8 @@ class _Ice40(Mapped):
             a, b = (self.signal(literal) for literal in sorted((cell.a, cell.b), key=lambda literal: literal <= TRUE))
             if cell.guard and cell.sum is None:
                 b = "1'b1"              # as the carry into the chain is 0, this one is a
+            elif cell.guard and cell.a > TRUE and at + 1 < len(cells):
+                b = self.copy(a)
             last = at + 1 == len(cells)
             if cell.sum is not None:
                 inverse = self.inverted[self.circuit.nodes[cell.sum].segment] ^ self.inverted[cell.sum]
@@ -64,7 +76,7 @@ def verilog(circuit, name):
     str
         Verilog.
     int
-        Logic cells without registers: tables, and digits of chains whose table is not used.
+        Logic cells without registers: tables, copies, and digits of chains whose table is not used.
     """
     writer = _Ice40(circuit, name, polarities(circuit, circuit.live(), 0))
     text = writer.write()

@@ -1,27 +1,36 @@
 """Sparse networks: layers of lookup tables with their votes, and the class where only that is wanted."""
 
+import functools
 from typing import Literal
 
-from ..gateware.lookup import LookupClassUnit, LookupUnit, vote_levels
+from ..baked import FABRICS
+from ..baked.tables import tables
+from ..gateware.gather import Gather
+from ..gateware.lookup import LookupClassUnit, LookupUnit
 from ..gateware.tournament import rounds_of
 from . import timing
-from .base import Options, Stage, divisors
+from .base import FoldingError, Options, Stage, divisors
 from .lookup_timing import Gathered
 
 __all__ = ["LookupOptions", "LookupClassStage", "LookupStage"]
 
-LEVELS_PER_STAGE = 4        # of logic in the votes, where nobody says
+USUAL_DEPTH = 3             # cells and chains between registers, where nobody says
+USUAL_BLOCKS = {"ice40": 24}    # a UP5K has 30 block RAMs, of which the link and the table of used elements take four
 
 
 class LookupOptions(Options):
-    """``lanes``: elements of the input per cycle; ``stages``: parts of the count of votes, with registers between them."""
+    """``lanes``: elements of the input per cycle; ``fabric``: whose cells; ``depth``: cells and chains between registers;
+    ``blocks``: block RAMs that hold the input."""
     kind: Literal["lookup", "lookup-class"]
+    style: Literal["lut"] = "lut"
     lanes: int
-    stages: int
+    fabric: str
+    depth: int
+    blocks: int = 0
 
 
 class LookupStage(Stage):
-    """Layers of tables (``layers`` as :class:`LookupUnit` takes them), then the votes of ``groups``, all in one word.
+    """Layers of tables (``layers`` as :func:`bnnhw.baked.tables.tables` takes them), then the votes of ``groups``, in one word.
 
     Attributes
     ----------
@@ -32,23 +41,35 @@ class LookupStage(Stage):
 
     def __init__(self, name, sources, edge, *, elements, layers, groups, inner):
         self.layers, self.groups, self.inner = layers, groups, inner
-        self.size = len(layers[-1][1]) // groups
+        self.used = {int(i) for own in layers[0][0] for i in own}
         super().__init__(name, sources, edge, elements_in=elements, bits_in=1, elements_out=groups,
-                         bits_out=self.size.bit_length())
+                         bits_out=(len(layers[-1][1]) // groups).bit_length())
+        self.made = functools.cache(self.made)
+
+    def made(self, fabric, depth):
+        """Its circuit."""
+        return tables(self.elements_in, self.layers, self.groups, fabric, depth=depth)
 
     def parse(self, table):
         options = LookupOptions(**table)
         if options.lanes not in divisors(self.elements_in):
             self.refuse("lanes", divisors(self.elements_in), options.lanes)
-        most = max(1, vote_levels(self.size))
-        if not 1 <= options.stages <= most:
-            self.refuse("stages", range(1, most + 1), options.stages)
+        if options.fabric not in FABRICS:
+            self.refuse("fabric", FABRICS, options.fabric)
+        if options.depth < 1:
+            raise FoldingError(f"layer {self.name!r}: depth must be at least 1, not {options.depth}")
+        serial = options.fabric == "ice40" and options.lanes < self.elements_in
+        if options.blocks < 0 or options.blocks % options.lanes or options.blocks and not serial:
+            raise FoldingError(f"layer {self.name!r}: blocks must be 0 or, where an iCE40 takes a vector in several words, a "
+                               f"multiple of its {options.lanes} lanes, not {options.blocks}")
         return options
 
     def folding_space(self):
-        stages = max(1, -(-vote_levels(self.size) // LEVELS_PER_STAGE))
-        for lanes in divisors(self.elements_in):
-            yield LookupOptions(kind=self.kind, lanes=lanes, stages=stages)
+        for fabric in FABRICS:
+            for lanes in divisors(self.elements_in):
+                most = USUAL_BLOCKS.get(fabric, 0)
+                blocks = most // lanes * lanes if lanes < self.elements_in else 0
+                yield LookupOptions(kind=self.kind, lanes=lanes, fabric=fabric, depth=USUAL_DEPTH, blocks=blocks)
 
     def lanes(self, options):
         return options.lanes, self.elements_out
@@ -59,13 +80,19 @@ class LookupStage(Stage):
     def resources(self, options):
         return {"lanes": 0, "bram_words": []}
 
+    def facts(self, options):
+        return {"layers": [len(own) for _, own in self.layers], "used": self.used, "lanes": options.lanes,
+                "blocks": options.blocks}
+
     def build(self, options):
-        return LookupUnit(inputs=self.elements_in, layers=self.layers, groups=self.groups, lanes=options.lanes,
-                          stages=options.stages)
+        return LookupUnit(f"bnnhw_{self.name}", self.made(options.fabric, options.depth), **self.facts(options))
 
     def registers(self, options):
-        """Registers that a vector passes before the register slice at the end."""
-        return len(self.layers) + options.stages - 1
+        """Registers that a whole vector passes before the register slice at the end."""
+        latency = self.made(options.fabric, options.depth).circuit.latency
+        if options.lanes == self.elements_in:
+            return latency
+        return latency + Gather(self.elements_in, options.lanes, self.used, options.blocks).registers
 
     def timing(self, options):
         registers, words = self.registers(options), self.elements_in // options.lanes
@@ -81,8 +108,8 @@ class LookupClassStage(LookupStage):
         self.elements_out, self.bits_out, self.bytes_per_beat = 1, 8 * bytes_per_beat, bytes_per_beat
 
     def build(self, options):
-        return LookupClassUnit(inputs=self.elements_in, layers=self.layers, groups=self.groups, lanes=options.lanes,
-                               stages=options.stages, width=self.bits_out)
+        return LookupClassUnit(f"bnnhw_{self.name}", self.made(options.fabric, options.depth), width=self.bits_out,
+                               **self.facts(options))
 
     def registers(self, options):
-        return super().registers(options) + max(1, rounds_of(self.groups))
+        return super().registers(options) + rounds_of(self.groups)
