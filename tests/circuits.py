@@ -63,5 +63,6 @@ class ImageModel(Elaboratable):
 
 def in_amaranth(monkeypatch):
     """Let lookup units contain these models."""
-    monkeypatch.setattr("bnnhw.gateware.lookup.instance", lambda name, made, *, x, y, enable: CircuitModel(made.circuit, x, y, enable))
+    monkeypatch.setattr("bnnhw.gateware.lookup.instance",
+                        lambda name, made, *, x, y, enable: CircuitModel(made.circuit, x, y, enable))
     monkeypatch.setattr("bnnhw.gateware.gather.Instance", lambda name, **ports: ImageModel(**ports))

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bnnhw import accelerator, baked, devices, folding, netlist, reference, simulate, verify
-from bnnhw.baked.tables import tables
-from bnnhw.gateware.gather import Gather, Image
+from bnnhw.baked import tables as baked_tables
+from bnnhw.gateware.gather import Gather
 from bnnhw.gateware.lookup import LookupClassUnit, LookupUnit
 from bnnhw.ir import Affine, ArgMax, Dense, Flatten, Input, Network, TensorType
 from bnnhw.lower import LoweringError, lower
@@ -120,7 +120,7 @@ def test_block_rams_come_first():
     ({"lanes": 2, "blocks": 1}, "blocks must be a multiple of the 2 lanes, not 1"),
 ])
 def test_wrong_parameters(change, message):
-    made = tables(4, [([[0]] * 4, [1] * 4)], 2, "ice40", depth=1)
+    made = baked_tables.tables(4, [([[0]] * 4, [1] * 4)], 2, "ice40", depth=1)
     facts = {"layers": [4], "used": {0}, "lanes": 2} | change
     for kind in (lambda **own: LookupUnit("x", made, **own), lambda **own: LookupClassUnit("x", made, width=8, **own)):
         with pytest.raises((TypeError, ValueError), match=message):

@@ -23,8 +23,8 @@ class Image:
     def _module(self, name, lines):
         blocks, size = self.blocks, BLOCK_BITS
         return "".join([
-            f"module {name} (input clk, input [{blocks - 1}:0] we, input [{size * blocks - 1}:0] mask, input [{blocks - 1}:0] data, "
-            f"input re, output [{size * blocks - 1}:0] y);\n", *lines, "endmodule\n"])
+            f"module {name} (input clk, input [{blocks - 1}:0] we, input [{size * blocks - 1}:0] mask, ",
+            f"input [{blocks - 1}:0] data, input re, output [{size * blocks - 1}:0] y);\n", *lines, "endmodule\n"])
 
     def plain(self, name):
         """Plain Verilog of a module ``name``."""
@@ -40,8 +40,8 @@ class Image:
         for block in range(self.blocks):
             part = f"[{BLOCK_BITS * block + BLOCK_BITS - 1}:{BLOCK_BITS * block}]"
             lines.append(f"  SB_RAM40_4K #(.READ_MODE(0), .WRITE_MODE(0)) block{block} (.RDATA(y{part}), .RCLK(clk), .RCLKE(re), "
-                         f".RE(1'b1), .RADDR(11'd0), .WCLK(clk), .WCLKE(1'b1), .WE(we[{block}]), .WADDR(11'd0), .MASK(~mask{part}), "
-                         f".WDATA({{{BLOCK_BITS}{{data[{block}]}}}}));\n")
+                         f".RE(1'b1), .RADDR(11'd0), .WCLK(clk), .WCLKE(1'b1), .WE(we[{block}]), .WADDR(11'd0), "
+                         f".MASK(~mask{part}), .WDATA({{{BLOCK_BITS}{{data[{block}]}}}}));\n")
         return self._module(name, lines)
 
 
@@ -81,7 +81,8 @@ class Gather:
         self.each = min(blocks // lanes, max(-(-len(elements) // BLOCK_BITS) for elements in own))      # block RAMs of a lane
         self.blocks = self.each * lanes
         first = self.each * BLOCK_BITS
-        self.cells = {element: first * lane + k for lane, elements in enumerate(own) for k, element in enumerate(elements[:first])}
+        self.cells = {element: first * lane + k
+                      for lane, elements in enumerate(own) for k, element in enumerate(elements[:first])}
         self.place = {element: (lane, k) for lane, elements in enumerate(own) for k, element in enumerate(elements[first:])}
         self.lengths = [len(elements[first:]) for elements in own]
 
