@@ -23,8 +23,8 @@ from bnnhw import accelerator, boards, devices, implement, models, netlist, plan
 from bnnhw.lower import lower
 from bnnhw.simulator import Simulator, encode
 
-MODEL, BOARD, DEPTH, CLOCK_HZ = "mnist-tfc", "ulx3s-85f", 2, 80_000_000
-IMAGES, BOARD_IMAGES = 10_000, 1000
+MODEL, BOARD, DEPTH, CLOCK_HZ = "mnist-tfc", "ulx3s-85f", 1, 80_000_000
+IMAGES, BOARD_IMAGES = 10_000, 100
 
 
 def plan_text(network, lanes):

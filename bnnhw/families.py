@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass
 
-__all__ = ["FAMILIES", "Family"]
+__all__ = ["FAMILIES", "MANY_CELLS", "Family"]
+
+MANY_CELLS = 10_000     # of yosys, flip-flops apart
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class Family:
         yosys' command; ``{grade}`` stands for :attr:`bnnhw.devices.Device.grade`.
     router, packer : tuple of str
         Program and the arguments that it always gets.
+    crowded : tuple of str
+        nextpnr's arguments for a design of more than :data:`MANY_CELLS` cells.
     unconstrained : tuple of str
         nextpnr's arguments for a design without pins.
     constraints, routed, bitstream : str
@@ -34,6 +38,7 @@ class Family:
     synthesis: str
     router: tuple
     packer: tuple
+    crowded: tuple
     unconstrained: tuple
     constraints: str
     routed: str
@@ -48,18 +53,21 @@ class Family:
     own_models: tuple
 
 
+# Where there are many cells the default router rips up two connections for each that it makes, for hours; router2 ends in
+# minutes, with slower wires, and a less dense placement helps it.
 # -abc9 maps with delays in view; -nowidelut keeps ECP5's LUTs apart, which a popcount wants.
 FAMILIES = {
     "ice40": Family(
         synthesis="synth_ice40 -abc9 -device {grade}",
-        router=("nextpnr-ice40",), packer=("icepack",), unconstrained=(),
+        router=("nextpnr-ice40",), packer=("icepack",), crowded=(), unconstrained=(),
         constraints=".pcf", routed=".asc", bitstream=".bin", constraints_option="--pcf", routed_option="--asc",
         logic_cell="ICESTORM_LC", block_ram="ICESTORM_RAM", memory="SB_RAM40_4K", flipflops=re.compile("SB_DFF"),
         models=("ice40/cells_sim.v",), own_models=(),
     ),
     "ecp5": Family(
         synthesis="synth_ecp5 -abc9 -nowidelut",
-        router=("nextpnr-ecp5", "--speed", "6"), packer=("ecppack", "--compress"), unconstrained=("--lpf-allow-unconstrained",),
+        router=("nextpnr-ecp5", "--speed", "6"), packer=("ecppack", "--compress"),
+        crowded=("--router", "router2", "--placer-heap-beta", "0.5"), unconstrained=("--lpf-allow-unconstrained",),
         constraints=".lpf", routed=".config", bitstream=".bit", constraints_option="--lpf", routed_option="--textcfg",
         logic_cell="TRELLIS_COMB", block_ram="DP16KD", memory="DP16KD", flipflops=re.compile("TRELLIS_FF"),
         models=("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"), own_models=("ecp5.v",),

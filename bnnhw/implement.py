@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import tools
 from .errors import UserError
-from .families import FAMILIES
+from .families import FAMILIES, MANY_CELLS
 
 __all__ = ["ImplementError", "Implementation", "synthesize", "route", "pack"]
 
@@ -105,7 +105,7 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
     output : path
         Routed design, in the family's format.
     counts : dict, optional
-        What :func:`synthesize` returned, for the flip-flops.
+        What :func:`synthesize` returned, for the flip-flops and for the router to choose.
 
     Returns
     -------
@@ -121,6 +121,8 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
     folder = Path(output).resolve().parent
     handle, report = tempfile.mkstemp(suffix=".json", dir=folder)
     os.close(handle)
+    cells = sum(count for cell, count in (counts or {}).items() if not family.flipflops.match(cell))
+    always += family.crowded if cells > MANY_CELLS else ()
     arguments = [*always, device.option, "--package", package, "--json", _within(netlist, folder),
                  "--freq", f"{clock_hz / 1e6:.4f}", "--seed", seed, "--report", _within(report, folder),
                  "--timing-allow-fail", family.routed_option, _within(output, folder)]

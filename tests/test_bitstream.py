@@ -5,10 +5,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bnnhw import artifact, bitstream, devices, folding, implement
+from bnnhw import artifact, bitstream, devices, folding, implement, tools
 from bnnhw.artifact import Artifact
 from bnnhw.lower import lower
 from bnnhw.stages.dense import FoldedOptions
@@ -99,6 +100,20 @@ def test_design_that_does_not_fit(tmp_path):
         implement.route(tmp_path / "big.json", device, package="tq144", constraints=None, clock_hz=1e6,
                         output=tmp_path / "big.asc")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["big.json", "big.v"]
+
+
+@pytest.mark.parametrize("counts, crowded", [({"LUT4": 9_999, "TRELLIS_FF": 50}, False), ({"LUT4": 6_000, "CCU2C": 4_001}, True)])
+def test_router_of_large_designs(counts, crowded, tmp_path, monkeypatch):
+    seen = []
+
+    def run(arguments, **_):
+        seen.extend(arguments)
+        raise tools.ToolError("stop")
+    monkeypatch.setattr(tools, "find", lambda name: SimpleNamespace(run=run))
+    with pytest.raises(tools.ToolError, match="^stop$"):
+        implement.route(tmp_path / "d.json", devices.find("ecp5-85f"), package="CABGA381", constraints=None, clock_hz=1e6,
+                        output=tmp_path / "d.config", counts=counts)
+    assert ("router2" in seen) == crowded and not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
