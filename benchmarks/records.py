@@ -1,0 +1,113 @@
+"""Networks of lookup tables, an image per clock: placed and routed, and exact on all 10,000 test images.
+
+    python benchmarks/records.py [NAME ...]
+
+NAMEs are those of :data:`CASES`; what is not run keeps the rows that the result file has. On boards the whole top counts:
+encoder, tables, votes, argmax, AXI4-Stream, link to the host, PLL. Each network goes through its Verilog and through the synthesized
+netlist, all test images, every integer compared; ``interval_cycles`` is measured on the same network with all its inputs side
+by side. A latency is from the last pixel's cycle to the class. On xc7, for which no open tool routes, it is the accelerator with
+AXI4-Stream, as synthesized; ``cells`` are LUTs, inverters and shift registers. No power is estimated. TFC, all layers unfolded,
+is in ``benchmarks/unfolded.py``.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from table import RESULTS, publish, versions
+
+from bnnhw import accelerator, folding, models, tools, verify
+from bnnhw.lower import lower
+from bnnhw.simulator import Simulator, encode
+
+# name -> (network, board or fabric, test images, the clock to build for)
+CASES = {
+    "up5k": ("mnist-lut4", "icebreaker", 10_000, 42e6),
+    "ecp5-25f": ("mnist-lut4-wide", "ulx3s-25f", 10_000, 48e6),
+    "xc7": ("mnist-lut6", "xc7", 10_000, 100e6),
+    "fashion": ("fashion-lut4", "ulx3s-25f", 10_000, 60e6),
+}
+SYNTHESIS = "synth_xilinx -flatten -noclkbuf -noiopad -nowidelut -top bnnhw_top"
+CELLS = re.compile(r"LUT\d(_2)?|INV|SRL\w+|RAM\d+\w*")
+MODELS = "xilinx/cells_sim.v"       # in yosys' folder of cell libraries
+
+
+def interval(network, clock_hz, fabric, images):
+    """Cycles per image where all inputs come at once, simulated and compared; also how many are right."""
+    plan = folding.fold(network.network, lower(network.network), clock_hz=clock_hz, fps=clock_hz, fabric=fabric)
+    facts = verify.in_verilog(plan, accelerator.verilog(plan), images, dataset=network.provenance["dataset"])
+    return facts["interval_cycles"], facts["right"]
+
+
+def on_board(network, board, images, clock_hz):
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "bnnhw.build", network, "--board", board, "--clock", str(clock_hz), "--fps", "1",
+                   "--verify", str(images), "--bitstream", "--verify-netlist", str(images), "-o", f"{folder}/out"]
+        subprocess.run(command, check=True)
+        facts = json.loads(Path(folder, "out", "report.json").read_text())
+    device, verified = facts["device"], facts["verified"]
+    cycles = verified["latency_cycles"] - verified["interval_cycles"] + 1
+    return {"cells": device["luts"], "cells_limit": device["luts_limit"], "flipflops": device["ffs"],
+            "block_rams": device["brams"], "fmax_mhz": round(device["fmax_hz"] / 1e6, 2), "seed_of_placement": device["seed"],
+            "latency_cycles": cycles, "latency_ns": round(cycles / device["fmax_hz"] * 1e9),
+            "core_images_per_s": round(device["fmax_hz"]), "right_in_verilog": verified["right"],
+            "right_in_netlist": facts["netlist"]["right"], "all_s": round(time.perf_counter() - start)}
+
+
+def synthesized(network, fabric, images, clock_hz):
+    start, found = time.perf_counter(), models.load(network)
+    plan = folding.fold(found.network, lower(found.network), clock_hz=int(clock_hz), fps=1, fabric=fabric)
+    verified = verify.in_verilog(plan, accelerator.verilog(plan), images, dataset=found.provenance["dataset"])
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        (folder / "cells.v").write_text(accelerator.verilog(plan, cells=True))
+        tools.find("yosys").run(["-p", f"read_verilog cells.v; {SYNTHESIS}; write_verilog -noattr netlist.v; "
+                                 "tee -o stat.txt stat"], cwd=folder)
+        counted = re.findall(r"^\s+(\d+)\s+(\w+)\s*$", (folder / "stat.txt").read_text(), re.M)
+        text = (tools.yosys_share() / MODELS).read_text() + "\n" + (folder / "netlist.v").read_text()
+    kinds = {kind: int(count) for count, kind in counted}
+    x, labels = verify.images_for(found.network, images, found.provenance["dataset"])
+    result = Simulator.of_plan(plan, text, optimize="-O1", say=print).run(encode(found.network, x))
+    checked = verify.summary(found.network, x, labels, result, "netlist")
+    cycles = verified["latency_cycles"] - verified["interval_cycles"] + 1
+    return {"cells": sum(count for kind, count in kinds.items() if CELLS.fullmatch(kind)), "cells_limit": None,
+            "flipflops": sum(count for kind, count in kinds.items() if kind.startswith("FD")),
+            "block_rams": sum(count for kind, count in kinds.items() if kind.startswith("RAMB")), "fmax_mhz": None,
+            "seed_of_placement": None, "latency_cycles": cycles, "latency_ns": None, "core_images_per_s": None,
+            "right_in_verilog": verified["right"], "right_in_netlist": checked["right"],
+            "all_s": round(time.perf_counter() - start)}
+
+
+def row(name):
+    network, where, images, clock_hz = CASES[name]
+    found, make = models.load(network), synthesized if where == "xc7" else on_board
+    fabric = {"icebreaker": "ice40", "xc7": "xc7"}.get(where, "ecp5")
+    cycles, right = interval(found, int(clock_hz), fabric, images)
+    made = make(network, where, images, clock_hz)
+    assert right == made["right_in_verilog"] == made["right_in_netlist"]
+    layers = [op.tables.shape for op in found.network.operations.values() if op.kind == "Lookup"]
+    return {"name": name, "network": network, "where": where, "tables": "+".join(str(count) for count, _ in layers),
+            "table_inputs": (layers[0][1] - 1).bit_length(), "images": images, "interval_cycles": cycles} | made
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("names", nargs="*", choices=[[], *CASES], metavar="NAME", help=f"of {', '.join(CASES)}; default: all")
+    names = arguments.parse_args().names or list(CASES)
+    file = RESULTS / "records.json"
+    for name in names:
+        made = row(name)
+        kept = {old["name"]: old for old in json.loads(file.read_text())["rows"]} if file.exists() else {}
+        kept[name] = made
+        publish("records", [kept[case] for case in CASES if case in kept],
+                versions("yosys", "nextpnr-ice40", "nextpnr-ecp5", "verilator"))
+
+
+if __name__ == "__main__":
+    main()
