@@ -53,8 +53,8 @@ class Family:
     own_models: tuple
 
 
-# Where there are many cells the default router rips up two connections for each that it makes, for hours; router2 ends in
-# minutes, with slower wires, and a less dense placement helps it.
+# Where there are many cells the default router ripped up two connections for each that it made, and was far from its end after 20
+# minutes. router2 is for such designs; its wires are slower (a layer of 2,600 cells: 95 MHz in place of 122).
 # -abc9 maps with delays in view; -nowidelut keeps ECP5's LUTs apart, which a popcount wants.
 FAMILIES = {
     "ice40": Family(
