@@ -87,9 +87,9 @@ class Responder(wiring.Component):
             sender.start.eq(start),
             sender.cut.eq(self.cut),
             start.eq(idle & (status | (other != Want.STATUS))),
-            there.eq(following != self.done),
         ]
-        m.d.sync += idle.eq(~sender.busy & ~start)
+        # Not in the cycle after a request, so that it is known whether its result is there.
+        m.d.sync += [idle.eq(~sender.busy & ~start & ~self.ask), there.eq(following != self.done)]
         with m.If(start):
             m.d.sync += [status.eq(0), other.eq(Want.STATUS), current.eq(other)]
             with m.If((other == Want.RESULT) & ~there):
