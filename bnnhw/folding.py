@@ -18,7 +18,7 @@ USUAL_LANES = 768               # about half of a UP5K's cells
 SIMD_FOR_SPEED = 32             # a popcount of more inputs than this would set the clock
 # Cells of an unfolded layer per weight that is not 0, times the fourth root of the number of inputs: within 10 % of the figures
 # in docs/baked.md.
-CELLS_PER_WEIGHT = {"ice40": 1.66, "ecp5": 1.71, "gowin": 1.92, "xc7": 0.90}
+CELLS_PER_WEIGHT = {"ice40": 1.85, "ecp5": 1.71, "gowin": 1.92, "xc7": 0.90}
 CELLS_PER_END = 2               # for each bit at the ends of an unfolded layer: whole vectors are put together and taken apart
 LEVEL_NS = {"ice40": 10, "ecp5": 5, "gowin": 8, "xc7": 4}       # of a table or chain in a large design, wires included
 ANY_FABRIC = "ice40"            # of stages that are always cells of some fabric, where no device is known
