@@ -3,11 +3,11 @@
     python benchmarks/records.py [NAME ...]
 
 NAMEs are those of :data:`CASES`; what is not run keeps the rows that the result file has. On boards the whole top counts:
-encoder, tables, votes, argmax, AXI4-Stream, link to the host, PLL. Each network goes through its Verilog and through the synthesized
-netlist, all test images, every integer compared; ``interval_cycles`` is measured on the same network with all its inputs side
-by side. A latency is from the last pixel's cycle to the class. On xc7, for which no open tool routes, it is the accelerator with
-AXI4-Stream, as synthesized; ``cells`` are LUTs, inverters and shift registers. No power is estimated. TFC, all layers unfolded,
-is in ``benchmarks/unfolded.py``.
+encoder, tables, votes, argmax, AXI4-Stream, link to the host, PLL. Each network goes through its Verilog and through the
+synthesized netlist, all test images, every integer compared; ``interval_cycles`` is measured on the same network with all its
+inputs side by side. A latency is from the last pixel's cycle to the class. On xc7, for which no open tool routes, it is the
+accelerator with AXI4-Stream, as synthesized; ``cells`` are LUTs, inverters and shift registers. No power is estimated. TFC, all
+layers unfolded, is in ``benchmarks/unfolded.py``.
 """
 
 import argparse
