@@ -48,16 +48,17 @@ class CircuitModel(Elaboratable):
 
 class ImageModel(Elaboratable):
     """What :class:`bnnhw.gateware.gather.Image` describes."""
-    def __init__(self, *, i_we, i_mask, i_data, i_re, o_y, **_):
-        self.we, self.mask, self.data, self.re, self.y = i_we, i_mask, i_data, i_re, o_y
+    def __init__(self, *, i_we, i_mask, i_data, i_page, i_re, o_y, **_):
+        self.we, self.mask, self.data, self.page, self.re, self.y = i_we, i_mask, i_data, i_page, i_re, o_y
 
     def elaborate(self, platform):
-        m, held = Module(), Signal(len(self.y), init=0x5a5a)
+        m, held = Module(), [Signal(len(self.y), init=0x5a5a, name=f"page{page}") for page in range(2)]
         with m.If(self.re):
-            m.d.sync += self.y.eq(held)
-        for k in range(len(held)):
-            with m.If(self.we[k // BLOCK_BITS] & self.mask[k]):
-                m.d.sync += held[k].eq(self.data[k // BLOCK_BITS])
+            m.d.sync += self.y.eq(Mux(self.page, held[0], held[1]))
+        for page, bits in enumerate(held):
+            for k in range(len(bits)):
+                with m.If(self.we[k // BLOCK_BITS] & self.mask[k] & (self.page == page)):
+                    m.d.sync += bits[k].eq(self.data[k // BLOCK_BITS])
         return m
 
 

@@ -59,7 +59,7 @@ class Case:
         self.stage = stage
         component, made = stage.build(options), stage.made(options)
         text = verilog.convert(component, name="NAME_stage", emit_src=False) + made.plain("NAME_circuit")
-        self.text = change(text.replace(f"bnnhw_{stage.name} ", "NAME_circuit "))
+        self.text = change(text.replace(f"bnnhw_circuit_{stage.name} ", "NAME_circuit "))
         self._run(model or stage.timing(options))
 
     def _run(self, model):

@@ -13,10 +13,10 @@ LEAST_BLOCK_BITS = 256      # of the table of used elements: smaller ones are lo
 
 @dataclass(frozen=True)
 class Image:
-    """Block RAMs that hold ``16 * blocks`` bits, written one by one and read all at once: a module of the Verilog.
+    """Block RAMs that hold ``16 * blocks`` bits twice, written one by one and read all at once: a module of the Verilog.
 
-    Ports: clk; on ``we[b]`` the bits ``mask`` of block b become ``data[b]``; on ``re`` the output ``y`` becomes what the blocks
-    held before the clock edge.
+    Ports: clk; on ``we[b]`` the bits ``mask`` of block b become ``data[b]`` on page ``page``; on ``re`` the output ``y`` becomes
+    what the other page holds. So no bit is read and written at once.
     """
     blocks: int
 
@@ -24,15 +24,15 @@ class Image:
         blocks, size = self.blocks, BLOCK_BITS
         return "".join([
             f"module {name} (input clk, input [{blocks - 1}:0] we, input [{size * blocks - 1}:0] mask, ",
-            f"input [{blocks - 1}:0] data, input re, output [{size * blocks - 1}:0] y);\n", *lines, "endmodule\n"])
+            f"input [{blocks - 1}:0] data, input page, re, output [{size * blocks - 1}:0] y);\n", *lines, "endmodule\n"])
 
     def plain(self, name):
         """Plain Verilog of a module ``name``."""
         width = BLOCK_BITS * self.blocks
         return self._module(name, [
-            f"  reg [{width - 1}:0] held, seen;\n  assign y = seen;\n  integer k;\n  always @(posedge clk) begin\n"
+            f"  reg [{width - 1}:0] held [0:1], seen;\n  assign y = seen;\n  integer k;\n  always @(posedge clk) begin\n"
             f"    for (k = 0; k < {width}; k = k + 1)\n      if (we[k / {BLOCK_BITS}] && mask[k]) "
-            f"held[k] <= data[k / {BLOCK_BITS}];\n    if (re) seen <= held;\n  end\n"])
+            f"held[page][k] <= data[k / {BLOCK_BITS}];\n    if (re) seen <= held[~page];\n  end\n"])
 
     def verilog(self, name):
         """The same module in cells of an iCE40: a block RAM per 16 bits."""
@@ -40,7 +40,7 @@ class Image:
         for block in range(self.blocks):
             part = f"[{BLOCK_BITS * block + BLOCK_BITS - 1}:{BLOCK_BITS * block}]"
             lines.append(f"  SB_RAM40_4K #(.READ_MODE(0), .WRITE_MODE(0)) block{block} (.RDATA(y{part}), .RCLK(clk), .RCLKE(re), "
-                         f".RE(1'b1), .RADDR(11'd0), .WCLK(clk), .WCLKE(1'b1), .WE(we[{block}]), .WADDR(11'd0), "
+                         f".RE(1'b1), .RADDR({{10'd0, ~page}}), .WCLK(clk), .WCLKE(1'b1), .WE(we[{block}]), .WADDR({{10'd0, page}}), "
                          f".MASK(~mask{part}), .WDATA({{{BLOCK_BITS}{{data[{block}]}}}}));\n")
         return self._module(name, lines)
 
@@ -127,12 +127,15 @@ class Gather:
         registers = [self._shifted(m, lane, takes[lane] & (written[lane][2] if self.blocks else 1), word[lane])
                      for lane in range(self.lanes)]
         if self.blocks:
-            y, valid = Signal(BLOCK_BITS * self.blocks), Signal(name="held")
+            y, valid, page = Signal(BLOCK_BITS * self.blocks), Signal(name="held"), Signal()
+            with m.If(go & last):
+                m.d.sync += page.eq(~page)
             m.submodules.image = Instance(
                 name, i_clk=ClockSignal(), i_we=Cat(block & take for (_, blocks, _), take in zip(written, takes, strict=True)
                                                     for block in blocks),
                 i_mask=Cat(place.replicate(self.each) for place, _, _ in written),
-                i_data=Cat(word[lane].replicate(self.each) for lane in range(self.lanes)), i_re=enable, o_y=y)
+                i_data=Cat(word[lane].replicate(self.each) for lane in range(self.lanes)), i_page=page,
+                i_re=enable, o_y=y)
             held = [Signal.like(register, name=f"held{lane}", reset_less=True) for lane, register in enumerate(registers)]
             with m.If(enable):
                 m.d.sync += [valid.eq(full), *(copy.eq(register) for copy, register in zip(held, registers, strict=True))]

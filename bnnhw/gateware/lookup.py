@@ -36,9 +36,9 @@ class _Lookups(wiring.Component):
         self.name, self.made, self.lanes, self.inputs = name, made, lanes, inputs
         self.gather = Gather(inputs, lanes, used, blocks) if lanes < inputs else None
         self.counts = data.ArrayLayout(made.width, made.groups)
-        self.modules = {name: made}
+        self.modules = {f"bnnhw_circuit_{name}": made}
         if self.gather and self.gather.blocks:
-            self.modules[f"{name}_image"] = Image(self.gather.blocks)
+            self.modules[f"bnnhw_image_{name}"] = Image(self.gather.blocks)
         self.layers = [Signal(size, name=f"layer{k}") for k, size in enumerate(layers)]
         self.seen = [_seen(outputs) for outputs in self.layers]
         super().__init__({"i": In(stream.Signature(data.ArrayLayout(1, lanes))),
@@ -47,13 +47,13 @@ class _Lookups(wiring.Component):
     def counted(self, m, enable):
         """The counts and whether they are a vector's, from registers; ``enable`` moves everything."""
         if self.gather:
-            bits, valid = self.gather.elaborate(m, self.i, enable, f"{self.name}_image")
+            bits, valid = self.gather.elaborate(m, self.i, enable, f"bnnhw_image_{self.name}")
         else:
             m.d.comb += self.i.ready.eq(enable)
             bits, valid = list(Value.cast(self.i.payload)), self.i.valid
         x, y = Signal(self.inputs), Signal(len(self.made.circuit.outputs))
         m.d.comb += x.eq(Cat(Const(0, 1) if bit is None else bit for bit in bits))
-        m.submodules.circuit = instance(self.name, self.made, x=x, y=y, enable=enable)
+        m.submodules.circuit = instance(f"bnnhw_circuit_{self.name}", self.made, x=x, y=y, enable=enable)
         valid, at = moved(m, valid, enable, self.made.circuit.latency), self.counts.size
         for outputs in self.layers:
             m.d.comb += outputs.eq(y[at:at + len(outputs)])
@@ -73,7 +73,7 @@ class LookupUnit(_Lookups):
     Parameters
     ----------
     name : str
-        Of the circuit's module.
+        Of the layer: ``bnnhw_circuit_NAME`` and ``bnnhw_image_NAME`` are modules.
     made : baked.Tables
     layers : list of int
         Neurons of each layer.
@@ -106,7 +106,7 @@ class LookupUnit(_Lookups):
 class LookupClassUnit(_Lookups):
     """As :class:`LookupUnit`, but gives the group with the greatest count, the lowest one of equals.
 
-    A :func:`.tournament.tournament` decides: latency ``max(0, rounds_of(groups) - 1)`` cycles more.
+    A :func:`.tournament.tournament` decides: latency ``rounds_of(groups)`` cycles more.
 
     Parameters
     ----------

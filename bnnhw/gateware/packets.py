@@ -78,7 +78,7 @@ class RequestReceiver(wiring.Component):
     i : :py:`In(stream.Signature(ReceivedByte))`
         Bytes of packets and their ends.
     header : :py:`Out(RequestHeader)`
-        Header of the last packet, valid while ``good`` and until the next byte is taken.
+        Header of the last packet, valid while ``good`` and for two cycles after it.
     length : :py:`Out(8)`
         Bytes of its payload, valid from ``good`` on.
     good, bad : :py:`Out(1)`
@@ -109,10 +109,11 @@ class RequestReceiver(wiring.Component):
         header = Signal(RequestHeader.size)
         whole = Signal()
         taken = Signal()
+        later = Signal()        # the cycle after ``good``
 
         m.d.comb += [
-            self.i.ready.eq(~crc.busy),
-            taken.eq(self.i.valid & ~crc.busy),
+            self.i.ready.eq(~crc.busy & ~self.good & ~later),
+            taken.eq(self.i.valid & self.i.ready),
             crc.byte.eq(self.i.p.data),
             crc.add.eq(taken & ~self.i.p.end),
             crc.start.eq(taken & self.i.p.end),
@@ -124,6 +125,7 @@ class RequestReceiver(wiring.Component):
             whole.eq(count[2:].any() & ~overflow & ~self.i.p.bad & self.crc_right(crc)),
         ]
         m.d.sync += [
+            later.eq(self.good),
             self.good.eq(crc.start & whole),
             self.bad.eq(crc.start & ~whole),
         ]

@@ -86,7 +86,7 @@ class Responder(wiring.Component):
         m.d.comb += [
             sender.start.eq(start),
             sender.cut.eq(self.cut),
-            start.eq(idle & (status | (other != Want.STATUS))),
+            start.eq(idle & ~self.cut & (status | (other != Want.STATUS))),
         ]
         # Not in the cycle after a request, so that it is known whether its result is there.
         m.d.sync += [idle.eq(~sender.busy & ~start & ~self.ask), there.eq(following != self.done)]

@@ -133,7 +133,7 @@ class DenseStage(BufferedStage):
 
     def build(self, options):
         if options.style == "unfolded":
-            name, made = f"bnnhw_{self.name}", self.made(options)
+            name, made = f"bnnhw_circuit_{self.name}", self.made(options)
             if isinstance(self.result, Signs):
                 return BakedSigns(name, made)
             return BakedCounts(name, made, offsets=self.result.offsets[0], scale=self.result.scale, width=self.result.width)

@@ -85,7 +85,7 @@ class LookupStage(Stage):
                 "blocks": options.blocks}
 
     def build(self, options):
-        return LookupUnit(f"bnnhw_{self.name}", self.made(options.fabric, options.depth), **self.facts(options))
+        return LookupUnit(self.name, self.made(options.fabric, options.depth), **self.facts(options))
 
     def registers(self, options):
         """Registers that a whole vector passes before the register slice at the end."""
@@ -108,7 +108,7 @@ class LookupClassStage(LookupStage):
         self.elements_out, self.bits_out, self.bytes_per_beat = 1, 8 * bytes_per_beat, bytes_per_beat
 
     def build(self, options):
-        return LookupClassUnit(f"bnnhw_{self.name}", self.made(options.fabric, options.depth), width=self.bits_out,
+        return LookupClassUnit(self.name, self.made(options.fabric, options.depth), width=self.bits_out,
                                **self.facts(options))
 
     def registers(self, options):
