@@ -125,6 +125,6 @@ def test_class_timing(classes):
     scores = [[k % 3] for k in range(5 * classes)]
     assert streams.run(ClassResult(score=2, classes=classes, width=8), scores, count=5)[1] == 5 * classes + 1
     words = [[k % 3] * classes for k in range(5)]
-    assert streams.run(ClassOfWord(score=2, classes=classes, width=8), words, count=5)[1] == 5 + {1: 1, 2: 1, 10: 4}[classes]
+    assert streams.run(ClassOfWord(score=2, classes=classes, width=8), words, count=5)[1] == 5 + {1: 1, 2: 2, 10: 5}[classes]
     assert streams.run(ScoresResult(score=2, classes=classes, width=8, lo=0, step=1), scores,
                        count=5 * (classes + 1))[1] == 5 * (classes + 1) + 1

@@ -60,7 +60,7 @@ PAIRS = {
     "conv": conv,
     "pool": pool,
     "class": lambda n, k: (ClassResult(score=3, classes=n, width=8), timing.Gathering(n)),
-    "class of a word": lambda n, k: (ClassOfWord(score=3, classes=n + k, width=8), timing.Pipeline(rounds_of(n + k) - 1)),
+    "class of a word": lambda n, k: (ClassOfWord(score=3, classes=n + k, width=8), timing.Pipeline(rounds_of(n + k))),
     "scores": lambda n, k: (ScoresResult(score=3, classes=n, width=8, lo=0, step=1), timing.Closing(n)),
     "folded": lambda n, k: (folded(n, k, 2 * n), timing.Folded(n, k, 2 * n)),
     "folded, live": lambda n, k: (folded(n, k, n), timing.Folded(n, k, n)),
