@@ -213,8 +213,6 @@ LUT = Lookup("lut", "bits", [[0, 1], [2, 3]], [[-1, 1, 1, 1]] * 2)
 
 
 @pytest.mark.parametrize("operations, message", [
-    ([Thermometer("bits", "x", [64, 128]), LUT, GroupSum("votes", "lut", 2), ArgMax("class", "votes")],
-     "operation 'bits': there is hardware for one level, not yet for 2"),
     ([BITS, LUT, ArgMax("class", "lut")], "operation 'lut': what alone takes a Lookup must be another one, or a GroupSum"),
     ([BITS, GroupSum("votes", "bits", 2), ArgMax("class", "votes")],
      "operation 'votes': there is hardware for votes behind a Lookup only"),
