@@ -16,7 +16,7 @@ CELLS_PER_ACCUMULATOR_BIT = 2.2
 CELLS_PER_BLOCK_RAM = 100       # an exchange rate: a UP5K has 5,280 cells and 30 block RAMs, ECP5 about the same ratio
 USUAL_LANES = 768               # about half of a UP5K's cells
 SIMD_FOR_SPEED = 32             # a popcount of more inputs than this would set the clock
-# Cells of an unfolded layer per weight that is not 0, times the fourth root of the number of inputs: within 10 % of the figures
+# Cells of an unfolded layer per weight that is not 0, times the fourth root of the number of inputs: within 15 % of the figures
 # in docs/baked.md.
 CELLS_PER_WEIGHT = {"ice40": 1.85, "ecp5": 1.71, "gowin": 1.92, "xc7": 0.90}
 CELLS_PER_END = 2               # for each bit at the ends of an unfolded layer: whole vectors are put together and taken apart
