@@ -32,7 +32,7 @@ CASES = {
     "ecp5-25f": ("mnist-lut4-wide", "ulx3s-25f", 10_000, 48e6),
     "xc7": ("mnist-lut6", "xc7", 10_000, 100e6),
 }
-SYNTHESIS = "synth_xilinx -flatten -noclkbuf -noiopad -nowidelut -nobram -top bnnhw_top"
+SYNTHESIS = "synth_xilinx -flatten -noclkbuf -noiopad -nowidelut -top bnnhw_top"
 CELLS = re.compile(r"LUT\d(_2)?|INV|SRL\w+|RAM\d+\w*")
 MODELS = "xilinx/cells_sim.v"       # in yosys' folder of cell libraries
 
@@ -66,7 +66,7 @@ def synthesized(network, fabric, images, clock_hz):
     verified = verify.in_verilog(plan, accelerator.verilog(plan), images, dataset=found.provenance["dataset"])
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        (folder / "cells.v").write_text(accelerator.verilog(plan, cells=True))
+        (folder / "cells.v").write_text(accelerator.verilog(plan, cells=True).replace('"block"', '"logic"'))
         tools.find("yosys").run(["-p", f"read_verilog cells.v; {SYNTHESIS}; write_verilog -noattr netlist.v; "
                                  "tee -o stat.txt stat"], cwd=folder)
         counted = re.findall(r"^\s+(\d+)\s+(\w+)\s*$", (folder / "stat.txt").read_text(), re.M)
@@ -79,7 +79,8 @@ def synthesized(network, fabric, images, clock_hz):
     return {"cells": sum(count for kind, count in kinds.items() if CELLS.fullmatch(kind)), "cells_limit": None,
             "flipflops": sum(count for kind, count in kinds.items() if kind.startswith("FD")),
             "block_rams": sum(count for kind, count in kinds.items() if kind.startswith("RAMB")), "fmax_mhz": None,
-            "seed_of_placement": None, "latency_cycles": cycles, "latency_ns": None, "board_interval_cycles": verified["interval_cycles"],
+            "seed_of_placement": None, "latency_cycles": cycles, "latency_ns": None,
+            "board_interval_cycles": verified["interval_cycles"],
             "right_in_verilog": verified["right"], "right_in_netlist": checked["right"],
             "all_s": round(time.perf_counter() - start)}
 

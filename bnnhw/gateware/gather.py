@@ -40,8 +40,8 @@ class Image:
         for block in range(self.blocks):
             part = f"[{BLOCK_BITS * block + BLOCK_BITS - 1}:{BLOCK_BITS * block}]"
             lines.append(f"  SB_RAM40_4K #(.READ_MODE(0), .WRITE_MODE(0)) block{block} (.RDATA(y{part}), .RCLK(clk), .RCLKE(re), "
-                         f".RE(1'b1), .RADDR({{10'd0, ~page}}), .WCLK(clk), .WCLKE(1'b1), .WE(we[{block}]), .WADDR({{10'd0, page}}), "
-                         f".MASK(~mask{part}), .WDATA({{{BLOCK_BITS}{{data[{block}]}}}}));\n")
+                         f".RE(1'b1), .RADDR({{10'd0, ~page}}), .WCLK(clk), .WCLKE(1'b1), .WE(we[{block}]), "
+                         f".WADDR({{10'd0, page}}), .MASK(~mask{part}), .WDATA({{{BLOCK_BITS}{{data[{block}]}}}}));\n")
         return self._module(name, lines)
 
 
