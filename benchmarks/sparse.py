@@ -21,14 +21,6 @@ from bnnhw import artifact, datasets, reference
 
 SEEDS = {"mnist-lut4": 5, "mnist-lut4-small": 1, "mnist-lut4-wide": 1, "mnist-lut6": 2, "mnist-sparse-xnor": 1,
          "fashion-lut4": 1}     # how many, from 0
-CELLS_PER_VOTE, CELLS_OF_CLASS = 1.75, 150      # iCE40, fitted to two networks after placement: counting, and the greatest count
-
-
-def cells(settings, used):
-    """iCE40 logic cells of the core, ``used`` bits of the image kept in registers; None where a table is not one cell."""
-    if settings["fan_in"] > 4:
-        return None
-    return round(used + sum(settings["layers"]) + CELLS_PER_VOTE * settings["layers"][-1] + CELLS_OF_CLASS)
 
 
 def train(recipe, seed, folder, threads):
@@ -47,7 +39,6 @@ def train(recipe, seed, folder, threads):
     used = len(np.unique(next(op for op in found.network.operations.values() if op.kind == "Lookup").indices))
     return {"recipe": recipe, "seed": seed, "layers": "-".join(map(str, settings["layers"])), "fan_in": settings["fan_in"],
             "pixel_levels": len(settings["pixel_levels"]), "encoder_bits_used": used,
-            "ice40_cells_by_formula": cells(settings, used),
             "file_bytes": output.stat().st_size, "epochs": len(metrics),
             "train_accuracy_percent": round(100 * metrics[-1]["train_accuracy"], 2), "test_right_images": right,
             "test_accuracy_percent": round(100 * right / total, 2), "score_ties_images": facts["test_ties"],

@@ -130,8 +130,7 @@ class RequestReceiver(wiring.Component):
             self.bad.eq(crc.start & ~whole),
         ]
         with m.If(crc.start):
-            m.d.sync += self.length.eq(count - CRC_BYTES)
-            m.d.sync += [to_come.eq(REQUEST.size), count.eq(0), overflow.eq(0)]
+            m.d.sync += [self.length.eq(count - CRC_BYTES), to_come.eq(REQUEST.size), count.eq(0), overflow.eq(0)]
         with m.Elif(crc.add):
             with m.If(to_come != 0):
                 m.d.sync += [to_come.eq(to_come - 1), header.eq(Cat(header[8:], self.i.p.data))]
