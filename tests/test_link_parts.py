@@ -3,14 +3,16 @@
 import random
 
 import pytest
+from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnhw.gateware import link as link_module
 from bnnhw.gateware.chunks import BeatPacker
 from bnnhw.gateware.link import identity_of
+from bnnhw.gateware.packets import RequestReceiver
 from bnnhw.gateware.results import ResultRing, slots_of
-from bnnhw.protocol import Identity
+from bnnhw.protocol import END, ESC, ESC_END, ESC_ESC, Identity, Kind, request
 
 from . import streams
 
@@ -47,3 +49,32 @@ def test_wrong_parameters():
     identity = identity_of(NETWORK, clock_hz=1, frame_bytes=4, lanes=1, result_beats=1, bytes_per_beat=1, scores=0)
     with pytest.raises(ValueError, match=r"^the identity must say 64 slots and chunks of 252 bytes, not 16 and 252$"):
         link_module.Link(Identity(**{**identity.__dict__, "slots": 16}))
+
+
+def test_a_header_stands_until_its_request_has_acted():
+    """Whatever comes behind a packet at once: the header is the same for two cycles after ``good``."""
+    dut, seen = RequestReceiver(), []
+    packets = [request(Kind.DATA, 7, tag, 9, bytes(5)).strip(bytes([END])).replace(bytes([ESC, ESC_END]), bytes([END])).replace(
+        bytes([ESC, ESC_ESC]), bytes([ESC])) for tag in (1, 2, 3)]
+    tokens = [token for packet in packets for token in [*({"data": byte, "end": 0, "bad": 0} for byte in packet),
+                                                        {"data": 0, "end": 1, "bad": 0}]]
+
+    async def bench(ctx):
+        ctx.set(dut.i.valid, 1)
+        while tokens:
+            ctx.set(dut.i.payload, tokens[0])
+            *_, ready, good, tag = await ctx.tick().sample(dut.i.ready, dut.good, dut.header.tag)
+            seen.append((good, tag))
+            if ready:
+                tokens.pop(0)
+        ctx.set(dut.i.valid, 0)
+        for _ in range(4):
+            *_, good, tag = await ctx.tick().sample(dut.good, dut.header.tag)
+            seen.append((good, tag))
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
+    starts = [k for k, (good, _) in enumerate(seen) if good]
+    assert [[tag for _, tag in seen[k:k + 3]] for k in starts] == [[1] * 3, [2] * 3, [3] * 3]
