@@ -2,7 +2,7 @@
 //
 // Arguments are KEY=VALUE; bnnhw/simulate.py gives them and says what they mean. Standard output: a line
 // "done FRAMES CYCLES" now and then, and at the end one of
-//   "finished CYCLES"
+//   "ring NAME FREE" for every buffer, FREE the fewest free places that it had, then "finished CYCLES"
 //   "hang CYCLE" then "stream NAME VALID READY WORDS" for every stream
 //   "protocol CYCLE MESSAGE"
 // with exit status 0, 3 and 4.
@@ -14,6 +14,7 @@
 #include "verilated_vcd_c.h"
 #endif
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -63,6 +64,13 @@ struct Stream {  // one inside the accelerator, as public wires NAME__payload, N
     uint64_t words = 0;
 };
 
+struct Ring {  // a buffer inside the accelerator, which counts its free places in a register
+    std::string name;
+    const void* free = nullptr;
+    size_t bytes = 0;           // of the register
+    uint64_t least = UINT64_MAX;
+};
+
 struct Record {
     int64_t first_in = 0, last_in = 0, first_out = 0, last_out = 0, error = 0;
 };
@@ -90,12 +98,36 @@ FILE* open(const std::string& path, const char* mode) {
     return file;
 }
 
+bool ends_with(const std::string& text, const std::string& end) {
+    return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+// The buffers that the arguments "ring.NAME=REGISTER:INSTANCE" ask for.
+std::vector<Ring> rings(VerilatedContext& context, const std::map<std::string, std::string>& args) {
+    std::vector<Ring> found;
+    for (const auto& [key, value] : args) {
+        if (key.rfind("ring.", 0) != 0) continue;
+        const size_t split = value.find(':');
+        const std::string variable = value.substr(0, split), instance = value.substr(split + 1);
+        Ring ring{key.substr(5)};
+        for (const auto& [scope, pointer] : *context.scopeNameMap())
+            if (ends_with(scope, instance) && pointer->varsp())
+                for (const auto& [name, what] : *pointer->varsp())
+                    if (variable == name) {
+                        ring.free = what.datap();
+                        ring.bytes = what.entSize();
+                    }
+        if (!ring.free) stop(EXIT_USAGE, "usage there is no register " + value);
+        found.push_back(ring);
+    }
+    return found;
+}
+
 std::vector<Stream> streams(VerilatedContext& context, const std::string& suffix) {
     std::map<std::string, Stream> found;
     for (const auto& [scope, pointer] : *context.scopeNameMap()) {
         const std::string name{scope};
-        if (name.size() < suffix.size() || name.substr(name.size() - suffix.size()) != suffix || !pointer->varsp())
-            continue;
+        if (!ends_with(name, suffix) || !pointer->varsp()) continue;
         for (const auto& [key, variable] : *pointer->varsp()) {
             const std::string wire{key};
             const size_t split = wire.rfind("__");
@@ -136,6 +168,7 @@ int main(int argc, char** argv) {
     VerilatedContext context;
     Vtop top{&context};
     std::vector<Stream> inner = streams(context, args["scope"]);
+    std::vector<Ring> buffers = rings(context, args);
     for (auto& stream : inner) {
         const auto wanted = args.find("tap." + stream.name);
         if (wanted == args.end()) continue;
@@ -222,6 +255,11 @@ int main(int argc, char** argv) {
                 moved = true;
                 if (stream.file) std::fwrite(stream.payload, 1, stream.bytes, stream.file);
             }
+            for (auto& ring : buffers) {
+                uint64_t free = 0;
+                std::memcpy(&free, ring.free, ring.bytes);
+                ring.least = std::min(ring.least, free);
+            }
         }
         top.aclk = 1;
         top.eval();
@@ -262,6 +300,8 @@ int main(int argc, char** argv) {
     std::fwrite(beats.data(), sizeof(int64_t), beats.size(), output);
     std::fwrite(records.data(), sizeof(Record), records.size(), output);
     std::fclose(output);
+    for (const auto& ring : buffers)
+        std::printf("ring %s %llu\n", ring.name.c_str(), static_cast<unsigned long long>(ring.least));
     std::printf("finished %lld\n", static_cast<long long>(cycle - static_cast<int64_t>(drain)));
     return 0;
 }

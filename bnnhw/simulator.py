@@ -15,6 +15,7 @@ import numpy as np
 from . import verilated
 from .accelerator import TOP
 from .errors import UserError
+from .rings import rings
 
 __all__ = ["PATIENCE", "HangError", "ProtocolError", "Result", "SimulationError", "Simulator", "encode"]
 
@@ -61,6 +62,8 @@ class Result:
         Values seen between the stages, in the network's terms; empty if they were not asked for.
     layers : dict edge -> str
         The stage that gave each.
+    peaks : dict name -> int
+        The most words that each buffer held (:class:`bnnhw.rings.Ring`); empty where buffers cannot be seen, as in a netlist.
     """
     beats: np.ndarray
     errors: np.ndarray
@@ -72,6 +75,7 @@ class Result:
     seconds: float
     edges: dict = field(default_factory=dict)
     layers: dict = field(default_factory=dict)
+    peaks: dict = field(default_factory=dict)
 
     @property
     def latency(self):
@@ -126,6 +130,8 @@ class Simulator:
         Names of the streams between stages, from the input on: what a hang is reported of.
     branches : collection of str
         Those of them that come from the buffers behind forks: one that is full is named.
+    rings : sequence of :class:`bnnhw.rings.Ring`
+        Buffers whose greatest fill a run gives, where the Verilog still has them.
     options : sequence of str
         More options for Verilator.
     optimize : str
@@ -134,7 +140,7 @@ class Simulator:
         Told when a long compilation starts.
     """
     def __init__(self, verilog, *, top=TOP, lanes, frame_bytes, result_beats, bytes_per_beat, taps=(), streams=(),
-                 branches=(), options=(), optimize=verilated.FAST, say=lambda text: None):
+                 branches=(), rings=(), options=(), optimize=verilated.FAST, say=lambda text: None):
         if frame_bytes % lanes:
             raise ValueError(f"lanes must divide the frame's {frame_bytes} bytes, not be {lanes}")
         if not 1 <= bytes_per_beat <= 8:
@@ -143,6 +149,7 @@ class Simulator:
         self.top, self.options, self.optimize = top, tuple(options), optimize
         self.say, self.tapped = say, tuple(taps)
         self.streams, self.branches = ("s_axis", *streams, "m_axis"), frozenset(branches)
+        self.rings = tuple(rings) if f"{top}.{CORE} " in self.verilog else ()
         self.lanes, self.frame_bytes = lanes, frame_bytes
         self.result_beats, self.bytes_per_beat = result_beats, bytes_per_beat
 
@@ -152,7 +159,8 @@ class Simulator:
         return cls(verilog, lanes=plan.input_lanes * plan.element_bytes,
                    frame_bytes=plan.frame_elements * plan.element_bytes, result_beats=plan.result_beats,
                    bytes_per_beat=plan.bytes_per_beat, taps=taps,
-                   streams=[name for element in plan.elements for name in element.streams], branches=plan.branches, **more)
+                   streams=[name for element in plan.elements for name in element.streams], branches=plan.branches,
+                   rings=rings(plan), **more)
 
     def program(self, trace=False):
         """The compiled program, a Path. Raises :exc:`~bnnhw.tools.ToolMissing` or :exc:`~bnnhw.tools.ToolError`."""
@@ -160,6 +168,8 @@ class Simulator:
         if f"{self.top}.{CORE} " in self.verilog:
             visible = "".join(f'public_flat_rd -module "{self.top}.{CORE}" -var "*__{part}"\n'
                               for part in ("payload", "valid", "ready"))
+        visible += "".join(f'public_flat_rd -module "{self.top}.{CORE}.{ring.module}" -var "{ring.register}"\n'
+                           for ring in self.rings)
         return verilated.compile(self.verilog, HARNESS, top=self.top, options=self.options, settings=visible,
                                  optimize=self.optimize, trace=trace, say=self.say)
 
@@ -208,6 +218,7 @@ class Simulator:
             }
             if trace is not None:
                 settings["trace"] = Path(trace).resolve()
+            settings |= {f"ring.{ring.name}": f"{ring.register}:{self.top}.{CORE}.{ring.module}" for ring in self.rings}
             if taps:
                 settings |= {f"tap.{tap.wire}": f"{_word_bytes(tap)}:{folder / tap.wire}.tap" for tap in self.tapped}
             started = time.monotonic()
@@ -219,9 +230,11 @@ class Simulator:
         times = records.reshape(len(frames), RECORD)
         beats = beats.reshape(len(frames), -1)
         beats[:, -1] &= (1 << 8 * self.bytes_per_beat) - 1 if self.bytes_per_beat < 8 else -1
+        least = {name: int(free) for kind, name, free in (line.split() for line in lines if line.startswith("ring "))}
         return Result(beats, times[:, 4].astype(bool), *times[:, :4].T,
                       cycles=int(lines[-1].split()[1]), seconds=seconds, edges=edges,
-                      layers={tap.edge: tap.layer for tap in self.tapped})
+                      layers={tap.edge: tap.layer for tap in self.tapped},
+                      peaks={ring.name: ring.depth - least[ring.name] for ring in self.rings})
 
     def _execute(self, program, settings, total, progress):
         """Run the program; its lines of output but for those on its progress."""
