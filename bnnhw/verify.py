@@ -5,6 +5,8 @@ import numpy as np
 from . import compare, datasets, models
 from .accelerator import taps
 from .errors import UserError
+from .rings import rings
+from .samples import samples
 from .simulator import Simulator, encode
 
 __all__ = ["VerifyError", "images_for", "check_timing", "in_verilog", "summary"]
@@ -105,7 +107,8 @@ def in_verilog(plan, text, count, *, dataset=None, say=lambda text: None, progre
     Returns
     -------
     dict
-        What report.json holds under ``verified``.
+        What report.json holds under ``verified``: that of :func:`summary`, ``samples`` (:func:`bnnhw.samples.samples`) and
+        ``buffers`` (name, kind, depth and bits of each :class:`bnnhw.rings.Ring`, and ``peak``, the most words that it held).
 
     Raises
     ------
@@ -116,7 +119,9 @@ def in_verilog(plan, text, count, *, dataset=None, say=lambda text: None, progre
     result = simulator.run(encode(plan.network, x), taps=True, progress=progress)
     facts = summary(plan.network, x, labels, result, "Verilog")
     check_timing(plan, result)
-    return facts
+    buffers = [{"name": ring.name, "kind": ring.kind, "depth": ring.depth, "bits": ring.bits, "peak": result.peaks[ring.name]}
+               for ring in rings(plan)]
+    return facts | {"samples": samples(plan.network, result, labels), "buffers": buffers}
 
 
 def check_timing(plan, result):
