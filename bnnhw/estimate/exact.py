@@ -1,0 +1,79 @@
+"""Stages whose circuit is made of constants: synthesized once, their figures kept in a folder."""
+
+import functools
+import hashlib
+import json
+
+from amaranth.back import verilog
+
+from ..devices import Device
+from ..families import FAMILIES
+from ..files import atomic_write, cache_dir
+from .figures import Estimate
+from .packing import packed
+
+__all__ = ["cached", "exact"]
+
+FOLDER = "estimates"
+FORMAT = 1          # of the files; another one is another name
+
+
+@functools.lru_cache(maxsize=1024)
+def _content(stage):
+    """SHA-256 of all that a stage's circuit depends on, but for its options."""
+    found = hashlib.sha256(f"{stage.kind} {stage.elements_in} {stage.bits_in} {stage.elements_out} {stage.bits_out}".encode())
+    for value in (getattr(stage, "weights", None), getattr(stage, "result", None), getattr(stage, "layers", None)):
+        _update(found, value)
+    return found.hexdigest()
+
+
+def _update(found, value):
+    if hasattr(value, "tobytes"):
+        found.update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
+    elif isinstance(value, (list, tuple)):
+        found.update(f"{len(value)}".encode())
+        for item in value:
+            _update(found, item)
+    else:
+        found.update(f"{value!r};".encode())
+
+
+def _file(stage, options, device):
+    words = [FORMAT, _content(stage), options.model_dump_json(), device.name, FAMILIES[device.family].synthesis]
+    return cache_dir(FOLDER) / (hashlib.sha256(" ".join(map(str, words)).encode()).hexdigest() + ".json")
+
+
+def cached(stage, options, device):
+    """The :class:`~.figures.Estimate` that :func:`exact` found earlier, here or in another process, or None."""
+    try:
+        figures = json.loads(_file(stage, options, device).read_text())
+        return Estimate(**figures)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def exact(stage, options, device: Device):
+    """Cells, flip-flops and block RAMs of a stage by synthesis and packing; kept, so that the next time is at once.
+
+    Parameters
+    ----------
+    stage : Stage
+    options : Options
+        Of ``stage``, with the fabric of ``device`` where they name one.
+    device : Device
+
+    Returns
+    -------
+    Estimate
+        Without a path: ``path_ns`` is 0.
+    """
+    found = cached(stage, options, device)
+    if found is None:
+        component = stage.build(options)
+        modules = getattr(component, "modules", {})
+        text = verilog.convert(component, name="top", emit_src=False)
+        text += "".join("\n" + made.verilog(name) for name, made in modules.items())
+        figures = packed(text, "top", device)
+        found = Estimate(figures["luts"], figures["ffs"], figures["brams"], 0.0)
+        atomic_write(_file(stage, options, device), json.dumps(found.__dict__) + "\n")
+    return found

@@ -1,0 +1,108 @@
+"""What an estimate is, and the sums of features that it is made of."""
+
+import functools
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib import resources
+
+from ..errors import UserError
+
+__all__ = ["Estimate", "EstimateError", "Parts", "constants", "evaluate"]
+
+CONSTANTS = "constants.json"
+TARGETS = ("cells", "ffs")
+
+
+class EstimateError(UserError, ValueError):
+    """Something for which there are no figures; the message says for what there are."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a part of a design takes of a device, as place and route will say it.
+
+    Attributes
+    ----------
+    luts : float
+        nextpnr's packed cells.
+    ffs : float
+        Flip-flops.
+    brams : int
+        Block RAMs.
+    path_ns : float
+        The longest path from register to register, routed.
+    """
+    luts: float = 0.0
+    ffs: float = 0.0
+    brams: int = 0
+    path_ns: float = 0.0
+
+    def __add__(self, other):
+        return Estimate(self.luts + other.luts, self.ffs + other.ffs, self.brams + other.brams, max(self.path_ns, other.path_ns))
+
+    @property
+    def fmax_hz(self):
+        """The clock that the longest path allows."""
+        return 1e9 / self.path_ns
+
+
+@dataclass
+class Parts:
+    """What a design has of what costs something.
+
+    Attributes
+    ----------
+    counts : Counter
+        Feature -> how many there are. The features are those of :mod:`.parts`.
+    brams : int
+    paths : list of Counter
+        Of every path that may be the longest: features on it.
+    """
+    counts: Counter = field(default_factory=Counter)
+    brams: int = 0
+    paths: list = field(default_factory=list)
+
+    def add(self, **features):
+        """Count features: a name's double underscore stands for a dot."""
+        for name, count in features.items():
+            self.counts[name.replace("__", ".")] += count
+        return self
+
+    def path(self, **features):
+        """Note a path."""
+        self.paths.append(Counter({name.replace("__", "."): count for name, count in features.items()}))
+        return self
+
+    def __add__(self, other):
+        return Parts(self.counts + other.counts, self.brams + other.brams, self.paths + other.paths)
+
+
+@functools.cache
+def constants():
+    """The fitted constants: {"cells": {family: {feature: cells}}, "ffs": the same, "path_ns": {grade: {feature: ns}}}."""
+    return json.loads((resources.files(__package__) / CONSTANTS).read_text())
+
+
+def speed(device):
+    """Name of the delays of ``device``: its family, and its grade where the family has several."""
+    return f"{device.family}-{device.grade}" if device.grade else device.family
+
+
+def check(device):
+    """Raise :exc:`EstimateError` unless there are constants for ``device``."""
+    known = constants()
+    if device.family not in known["cells"] or speed(device) not in known["path_ns"]:
+        raise EstimateError(f"device {device.name!r}: there is no estimate for {speed(device)!r}: it has not been calibrated; "
+                            f"those that are: {', '.join(known['path_ns'])}")
+
+
+def evaluate(parts, device):
+    """The :class:`Estimate` of ``parts`` on ``device``. Raises :exc:`EstimateError`."""
+    check(device)
+    known = constants()
+    cells, ffs = (sum(known[target][device.family].get(name, 0) * count for name, count in parts.counts.items())
+                  for target in TARGETS)
+    delays = known["path_ns"][speed(device)]
+    longest = max((sum(delays.get(name, 0) * count for name, count in path.items()) for path in parts.paths), default=0)
+    return Estimate(cells, ffs, parts.brams, longest)

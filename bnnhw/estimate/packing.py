@@ -1,0 +1,46 @@
+"""What yosys and nextpnr's packer make of Verilog: cells, flip-flops, block RAMs, without placing them."""
+
+import re
+import tempfile
+from pathlib import Path
+
+from .. import tools
+from ..families import FAMILIES
+from ..implement import synthesize
+
+__all__ = ["packed"]
+
+
+def packed(text, top, device, *, folder=None):
+    """Synthesize and pack.
+
+    Parameters
+    ----------
+    text : str
+        Verilog.
+    top : str
+        Its top module.
+    device : Device
+        Of a family with a router.
+    folder : path, optional
+        Where to leave the netlist, ``TOP.json``.
+
+    Returns
+    -------
+    dict
+        ``luts`` (nextpnr's packed cells), ``ffs`` (yosys'), ``brams``; and ``counts``, yosys' cells by type.
+    """
+    family = FAMILIES[device.family]
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        place = Path(folder or temporary)
+        source, netlist = place / f"{top}.v", place / f"{top}.json"
+        source.write_text(text)
+        counts = synthesize([source], top, device, netlist=netlist)
+        words = {"option": device.option, "package": device.packages[0], "netlist": netlist.name,
+                 "routed": f"{top}{family.routed}"}
+        name, *arguments = (word.format(**words) for word in family.router + family.unconstrained)
+        output = tools.find(name).run([*arguments, "--pack-only"], cwd=place).stdout
+    used = {cell: int(count) for cell, count in re.findall(r"^Info:\s+(\w+):\s*(\d+)/", output, re.M)}
+    return {"luts": sum(places * used.get(cell, 0) for cell, places in family.logic_cells.items()),
+            "ffs": sum(count for cell, count in counts.items() if family.flipflops.match(cell)),
+            "brams": used.get(family.block_ram, 0), "counts": counts}

@@ -1,0 +1,247 @@
+"""The components of the gateware as counts of features that cost something.
+
+Each function takes what fixes a component's size and gives its :class:`.figures.Parts`; ``benchmarks/calibrate.py`` fits what a
+feature costs. Features are named ``COMPONENT.what``: ``.bit`` per bit of the payload, ``.counter`` per bit of its counters, and
+the component's name alone is what one of them takes whatever its size.
+"""
+
+import functools
+import math
+
+from ..gateware.chunks import BANK_BYTES
+from ..gateware.results import slots_of
+from .figures import Parts
+from .memory import mapped
+
+__all__ = ["adder_of_streams", "affine", "comparators", "decision", "down", "fifo", "fork", "link", "matrix_vector", "pool",
+           "replay", "rom", "slice_", "thermometer", "top", "tournament", "up", "window"]
+
+TABLE_BITS = 4              # address bits of a LUT4
+IDENTITY_BYTES = 64         # of the link's answer about itself: its exact number decides nothing
+CHUNK_WORDS = 2 * BANK_BYTES
+MANY = 64                   # words from which on bits of a random table are all different
+
+
+def bits(largest):
+    """Bits of a number from 0 to ``largest``."""
+    return int(largest).bit_length()
+
+
+@functools.lru_cache(maxsize=None)
+def adders(inputs):
+    """(full, half) adders that count so many bits, column by column as :class:`bnnhw.gateware.heap.Heap` does."""
+    full = half = 0
+    column = inputs
+    while column > 1:
+        full_here, rest = divmod(column - 1, 2)
+        half_here = rest
+        full, half, column = full + full_here, half + half_here, full_here + half_here
+    return full, half
+
+
+def slice_(width):
+    """Register slice."""
+    return Parts().add(slice=1, slice__bit=width).path(path=1, levels=1)
+
+
+def ring(width, depth, family):
+    """A memory that is written and read, as synthesis maps it."""
+    found = mapped(family, width, depth)
+    address = bits(depth - 1)
+    if found.kind == "block":
+        parts = Parts(brams=found.cells).add(ring=1, ring__bit=width, ring__address=address, ring__mux=(found.banks - 1) * width)
+        return parts.path(path=1, bram=1, levels=2)
+    if found.kind == "lut":
+        return Parts().add(lutram=found.cells, lutram__bit=width, lutram__mux=(found.banks - 1) * width).path(path=1, levels=3)
+    return Parts().add(words=width * depth, words__bit=width).path(path=1, levels=2 + address / 2)
+
+
+@functools.lru_cache(maxsize=None)
+def rom_tables(words, columns):
+    """Tables of four inputs for so many ``columns`` of random bits, ``words`` deep, those that are alike or trivial made once."""
+    address = bits(words - 1)
+    if address == 0:
+        return 0.0
+    if words < MANY and words < 12:
+        kinds = 2 ** (words - 1)        # a column and its opposite are alike
+        trivial = min(kinds, 1 + address)
+        columns = (kinds - trivial) * (1 - (1 - 1 / kinds) ** columns)
+    return columns * max(1.0, (words / 2**TABLE_BITS) * (1 + 1 / 2) - 0.5 if address > TABLE_BITS else 1.0)
+
+
+def rom(width, words, memory, family):
+    """Source of the words of a read-only memory, in turn. ``memory`` is ``"bram"`` or ``"lut"``."""
+    parts = Parts().add(rom=1, rom__counter=bits(words - 1))
+    if memory == "bram":
+        found = mapped(family, width, words, rom=True, style="block")
+        parts.brams += found.cells
+        return parts.add(rom__mux=(found.banks - 1) * width).path(path=1, bram=1, levels=1 + math.log2(found.banks))
+    return parts.add(rom__table=rom_tables(words, width)).path(path=1, levels=max(1, bits(words - 1) - TABLE_BITS + 1))
+
+
+def replay(width, words, repeats, depth, family):
+    """Buffer that emits each vector several times."""
+    counters = bits(words - 1) + bits(repeats - 1)
+    parts = Parts().add(replay=1, replay__address=bits(depth - 1), replay__level=bits(depth), replay__counter=counters)
+    return parts.path(path=1, levels=3, carry=bits(depth)) + ring(width, depth, family)
+
+
+def fifo(width, depth, family):
+    """First-in first-out buffer."""
+    return Parts().add(fifo=1, fifo__address=bits(depth - 1), fifo__level=bits(depth)) + ring(width, depth, family)
+
+
+def up(width, ratio):
+    """Joins ``ratio`` words of ``width`` bits."""
+    return Parts().add(up=1, up__bit=width * (2 * ratio - 1), up__counter=bits(ratio - 1)).path(path=1, levels=2)
+
+
+def down(width, ratio):
+    """Splits a word into ``ratio`` words of ``width`` bits."""
+    return Parts().add(down=1, down__bit=width * (ratio - 1), down__word=width, down__counter=bits(ratio - 1)).path(
+        path=1, levels=2) + slice_(width)
+
+
+def fork(width, depths, family):
+    """One stream to several."""
+    parts = Parts().add(fork=1, fork__branch=len(depths), fork__bit=width)
+    for depth in depths:
+        parts += fifo(width, depth, family) if depth else slice_(width)
+    return parts
+
+
+def tree_of_adders(values, width):
+    """(adders, bits of their results) of a balanced tree."""
+    count = total = 0
+    while values > 1:
+        width += 1
+        pairs = values // 2
+        count, total, values = count + pairs, total + pairs * width, values - pairs
+    return count, total
+
+
+def matrix_vector(*, pe, simd, bits_in, words, folds, accumulators, width, start_bits, entries, scale, masked):
+    """Matrix-vector unit. ``accumulators``: bits of all; ``start_bits``: those of their starts that differ among ``entries``."""
+    parts = Parts().add(mvtu=1, mvtu__counter=bits(words - 1) + bits(folds - 1), mvtu__lane=pe * simd * bits_in,
+                        accumulator=pe, accumulator__bit=accumulators)
+    if masked:
+        parts.add(mvtu__masked=pe * simd * bits_in)
+    if bits_in == 1:
+        full, half = adders(simd)
+        total = bits(simd)
+        parts.add(count__full=pe * full, count__half=pe * half, count__bit=pe * total)
+        parts.path(path=1, levels=2 * math.log2(simd + 1))
+    else:
+        count, tree = tree_of_adders(simd, bits_in)
+        total = bits_in + math.ceil(math.log2(simd))
+        parts.add(tree=pe * count, tree__bit=pe * tree, count__bit=pe * total)
+        parts.path(path=1, levels=math.log2(simd) + 1, carry=total)
+    if scale > 1:
+        parts.add(scale__bit=accumulators * (scale.bit_count() - 1))
+    if entries > TABLE_BITS:
+        parts.add(start__table=start_bits * rom_tables(entries, 1) if entries > 11 else start_bits, start__bit=start_bits)
+    else:
+        parts.add(start__choice=start_bits)
+    return parts.path(path=1, levels=1, carry=accumulators / pe) + slice_(pe * width)
+
+
+def window(*, width, depth, loops, address_jump, ahead, room, freed, places, borders, family):
+    """Sliding window. ``loops``: sizes of its nested counters; the others: bits of its registers and sums."""
+    depth = 1 << bits(depth - 1)
+    address = bits(depth - 1)
+    parts = Parts().add(window=1, window__counter=sum(bits(size - 1) for size in loops))
+    parts.add(window__loop=sum(size > 1 for size in loops))
+    parts.add(window__address=address, window__jump=address_jump, window__ahead=ahead, window__room=room, window__freed=freed)
+    if places:
+        parts.add(window__padding=1, window__place=places, window__fill=width)
+    if borders > 1:
+        parts.add(window__border=bits(borders - 1))
+    return parts.path(path=1, levels=4, carry=ahead) + ring(width, depth, family)
+
+
+def pool(*, bits_in, lanes, taps, width, mixed, groups, kind):
+    """Greatest or sum of ``taps`` words. ``mixed``: lanes that have channels of both kinds."""
+    parts = Parts().add(pool=1, pool__counter=bits(taps - 1))
+    if kind == "sumpool":
+        parts.add(pool__sum=lanes * width, pool__adder=lanes)
+    elif bits_in == 1:
+        parts.add(pool__or=lanes)
+    else:
+        parts.add(pool__max=lanes * bits_in)
+    if mixed:
+        parts.add(pool__mixed=mixed * rom_tables(groups, 1) if groups > 11 else mixed, pool__groups=bits(groups - 1))
+    return parts.path(path=1, levels=2, carry=width) + slice_(lanes * width)
+
+
+def comparators(*, bits_in, lanes, levels, turns, falling, family, width):
+    """Thresholds: ``levels`` comparisons for each of ``lanes``, with constants or, in ``turns``, from a table."""
+    full, half = adders(levels)
+    parts = Parts().add(threshold=1, count__full=lanes * full, count__half=lanes * half)
+    if levels > 1:
+        parts.add(threshold__reached=lanes * levels)
+    if turns == 1:
+        parts.add(threshold__constant=lanes * levels * bits_in)
+    else:
+        table = lanes * (levels * (bits_in + 1) + falling)
+        in_block = table * turns > 1024 and turns > 64
+        parts.add(threshold__compare=lanes * levels * bits_in, threshold__comparator=lanes * levels)
+        parts += rom(table, turns, "bram" if in_block else "lut", family)
+    return parts.path(path=1, levels=2, carry=bits_in) + slice_(lanes * width)
+
+
+def thermometer(*, bits_in, lanes, levels, changing, turns, family, memory):
+    """Comparators, with what changes of their levels from a table."""
+    parts = Parts().add(thermometer=1, threshold__constant=lanes * levels * bits_in)
+    if changing:
+        parts.add(threshold__compare=changing)
+        parts += rom(changing, turns, memory, family)
+    return parts.path(path=1, levels=2, carry=bits_in) + slice_(lanes * levels)
+
+
+def affine(*, bits_in, width, lanes, scale_bits, changing, turns, memory, family):
+    """Scale and offset."""
+    parts = Parts().add(affine=1, affine__bit=lanes * width, affine__product=lanes * bits_in * scale_bits)
+    if changing:
+        parts += rom(changing, turns, memory, family)
+    return parts.path(path=1, levels=3, carry=width) + slice_(lanes * width)
+
+
+def adder_of_streams(*, bits_in, scales, width, lanes):
+    """The sum of two streams."""
+    parts = Parts().add(add=1, add__bit=lanes * width,
+                        add__scale=lanes * sum(size * (scale.bit_count() - 1)
+                                           for size, scale in zip(bits_in, scales, strict=True)))
+    for size in bits_in:
+        parts += slice_(lanes * size)
+    return parts.path(path=1, levels=2, carry=width) + slice_(lanes * width)
+
+
+def decision(*, score, classes, width, scores):
+    """The class of a frame, one score after the other; with ``scores`` these, too."""
+    index = bits(classes - 1)
+    parts = Parts().add(decision=1, decision__bit=score, decision__index=index)
+    if scores:
+        parts.add(scores=1, scores__bit=score)
+    return parts.path(path=1, levels=2, carry=score) + slice_((width if scores else index) + 1)
+
+
+def tournament(*, score, classes):
+    """The class of scores that come in one word."""
+    return Parts().add(tournament=1, tournament__bit=(classes - 1) * score, tournament__pair=classes - 1).path(
+        path=1, levels=2, carry=score) + slice_(bits(classes - 1))
+
+
+def top(*, lanes, beats, result, frames):
+    """AXI4-Stream ports: slices, the guard of frames, the queue of their flags."""
+    return Parts().add(top=1, top__bit=8 * lanes, top__counter=bits(beats - 1), top__flag=frames).path(
+        path=1, levels=3, carry=bits(beats - 1)) + slice_(8 * lanes + 1) + slice_(result + 2)
+
+
+def link(*, lanes, result_beats, bytes_per_beat, family):
+    """What a board has besides the network."""
+    record = result_beats * bytes_per_beat + 1
+    parts = Parts().add(link=1, link__beat=8 * lanes, link__result=8 * bytes_per_beat, link__record=bits(record - 1))
+    memories = [mapped(family, 8, CHUNK_WORDS), mapped(family, 8, slots_of(record) << bits(record - 1)),
+                mapped(family, 8, IDENTITY_BYTES, rom=True, style="block")]
+    parts.brams = sum(found.cells for found in memories if found.kind == "block")
+    return parts.path(path=1, levels=4, carry=8)

@@ -1,0 +1,139 @@
+"""Estimates of stages, of what stands between them, of plans, of what a board adds."""
+
+import functools
+import math
+
+import numpy as np
+
+from .. import devices
+from ..gateware.fork import Fork
+from ..gateware.width import DownConverter, UpConverter
+from . import parts
+from .exact import cached
+from .figures import Estimate, EstimateError, Parts, check, evaluate
+from .stages import parts_of
+
+__all__ = ["of_converter", "of_element", "of_fifo", "of_fork", "of_plan", "of_stage", "of_wrapper"]
+
+# Of circuits of constants that have not been synthesized: cells per weight that is not 0, times the fourth root of the number of
+# inputs, within 15 % of the figures in docs/baked.md; per table of a sparse layer; per bit at the ends, where whole vectors are
+# put together and taken apart; and what a table or chain takes in a large design, wires included.
+CELLS_PER_WEIGHT = {"ice40": 1.85, "ecp5": 1.71, "gowin": 1.92, "xc7": 0.90}
+CELLS_PER_TABLE = 1.2
+CELLS_PER_END = 2
+LEVEL_NS = {"ice40": 10, "ecp5": 5, "gowin": 8, "xc7": 4}
+FRAMES = 5          # frames on their way at once, and two, for which the flags of frames have room: 4 to 7 in shipped networks
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def of_stage(stage, options, device):
+    """One stage with the given options.
+
+    A folded stage is estimated from formulas, in well under a millisecond. A stage of constants (style ``"unfolded"`` or
+    ``"lut"``) has the figures that :func:`bnnhw.estimate.exact` found earlier, otherwise a rule of thumb.
+
+    Parameters
+    ----------
+    stage : Stage
+    options : Options
+        Of ``stage``. Where a window buffer's depth is left open, about the depth that a plan would choose.
+    device : Device
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    EstimateError
+        The device's family has not been calibrated.
+    """
+    if getattr(options, "style", "folded") == "folded":
+        return evaluate(parts_of(stage, options, device.family), device)
+    check(device)
+    found = cached(stage, options, device)
+    depth_ns = options.depth * LEVEL_NS[device.family]
+    if found is not None:
+        return Estimate(found.luts, found.ffs, found.brams, depth_ns)
+    ends = stage.elements_in + stage.elements_out * stage.bits_out
+    if hasattr(stage, "weights"):
+        cells = CELLS_PER_WEIGHT[device.family] * np.count_nonzero(stage.weights) / stage.elements_in ** 0.25
+    else:
+        cells = CELLS_PER_TABLE * sum(len(values) for _, values in stage.layers)
+    return Estimate(float(cells + CELLS_PER_END * ends), float(ends), getattr(options, "blocks", 0), depth_ns)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def of_converter(bits, have, want, device):
+    """What takes words of ``have`` elements of ``bits`` bits to words of ``want``, through their least common multiple as a plan
+    does; equal is nothing."""
+    common = math.lcm(have, want)
+    found = Parts()
+    if common > have:
+        found += parts.up(bits * have, common // have)
+    if common > want:
+        found += parts.down(bits * want, common // want)
+    return evaluate(found, device)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def of_fifo(bits, depth, device):
+    """A branch's buffer of ``depth`` words of ``bits`` bits; 0 is a register slice."""
+    return evaluate(parts.fifo(bits, depth, device.family) if depth else parts.slice_(bits), device)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def of_fork(bits, depths, device):
+    """One stream of words of ``bits`` bits to as many branches as there are ``depths`` (tuple) of their buffers."""
+    return evaluate(parts.fork(bits, depths, device.family), device)
+
+
+def of_element(element, options, device):
+    """An :class:`bnnhw.plan.Element` of a plan: a stage with its ``options``, a fork or a width converter."""
+    if element.stage is not None:
+        return of_stage(element.stage, options, device)
+    kind, arguments = element.build.func, element.build.args
+    if kind is Fork:
+        return of_fork(*arguments, device)
+    bits, lanes, ratio = arguments
+    narrow, wide = lanes, lanes * ratio
+    if kind is UpConverter:
+        return of_converter(bits, narrow, wide, device)
+    if kind is DownConverter:
+        return of_converter(bits, wide, narrow, device)
+    raise EstimateError(f"element {element.name!r}: there is no estimate for {kind.__name__}")
+
+
+def of_ends(plan, device):
+    """The AXI4-Stream ports around a plan's stages."""
+    lanes = plan.input_lanes * plan.element_bytes
+    return evaluate(parts.top(lanes=lanes, beats=plan.frame_elements // plan.input_lanes, result=8 * plan.bytes_per_beat,
+                              frames=FRAMES), device)
+
+
+def of_plan(plan, device):
+    """A whole accelerator, :func:`bnnhw.accelerator.verilog` of ``plan``: stages, converters, forks, ends.
+
+    Raises
+    ------
+    EstimateError
+        The device's family has not been calibrated.
+    """
+    own = [of_element(element, plan.options.get(element.name), device) for element in plan.elements]
+    return sum(own, of_ends(plan, device))
+
+
+def of_wrapper(board, *, frame_lanes, result_beats, bytes_per_beat):
+    """What a board adds to an accelerator: link, serial line, clock, reset.
+
+    Parameters
+    ----------
+    board : Board
+    frame_lanes : int
+        Bytes of a beat at the accelerator's input.
+    result_beats, bytes_per_beat : int
+        As of a plan.
+    """
+    device = devices.find(board.device)
+    return evaluate(parts.link(lanes=frame_lanes, result_beats=result_beats, bytes_per_beat=bytes_per_beat,
+                               family=device.family), device)
