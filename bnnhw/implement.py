@@ -26,7 +26,7 @@ class Implementation:
     ----------
     device : str
     luts, ffs, brams : int
-        nextpnr's packed logic cells, flip-flops, block RAMs.
+        nextpnr's packed logic cells (of Gowin LUTs, ALUs and the LUTs of memories), yosys' flip-flops, nextpnr's block RAMs.
     luts_limit, ffs_limit, brams_limit : int
         How many the device has.
     fmax_hz : float
@@ -72,7 +72,8 @@ def synthesize(sources, top, device, *, netlist, part=None, part_verilog=None, l
     dict cell type -> count
     """
     stat = Path(f"{netlist}.stat")
-    command = FAMILIES[device.family].synthesis.format(grade=device.grade) + f" -top {top}"
+    family = FAMILIES[device.family]
+    command = family.synthesis.format(grade=device.grade) + f" -top {top}"
     script = [f"read_verilog {_quoted(source)}" for source in sources]
     if part:
         script += [f"hierarchy -top {top}", f"setattr -mod -set keep_hierarchy 1 {part}"]
@@ -80,6 +81,8 @@ def synthesize(sources, top, device, *, netlist, part=None, part_verilog=None, l
     if part:
         script += [f"select {part}", f"write_verilog -noattr -selected {_quoted(part_verilog)}", "select -clear",
                    f"setattr -mod -unset keep_hierarchy {part}", "flatten", "opt_clean -purge"]
+    if family.pads:
+        script += [family.pads]
     script += [f"write_json {_quoted(netlist)}", f"tee -q -o {_quoted(stat)} stat -json"]
     tools.find("yosys").run(["-p", "\n".join(script)], log=log)
     counts = json.loads(stat.read_text())["design"]["num_cells_by_type"]
@@ -99,7 +102,7 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
     netlist : path
         From :func:`synthesize`.
     constraints : path or None
-        Pins, in the family's format; None places the pins freely, for figures of a design without a board.
+        Pins, in the family's format; None places the pins somewhere, for figures of a design without a board.
     clock_hz : float
         The clock to reach.
     output : path
@@ -114,37 +117,50 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
     Raises
     ------
     ImplementError
-        It does not fit. A missed clock is for the caller to judge: see ``fmax_hz``.
+        It does not fit, or the device is known for synthesis only. A missed clock is for the caller to judge: see ``fmax_hz``.
     """
     family = FAMILIES[device.family]
-    name, *always = family.router
+    if not family.router:
+        raise ImplementError(f"bnnhw knows no open place and route for {device.name}: there are but the figures of synthesis")
     folder = Path(output).resolve().parent
-    handle, report = tempfile.mkstemp(suffix=".json", dir=folder)
-    os.close(handle)
-    cells = sum(count for cell, count in (counts or {}).items() if not family.flipflops.match(cell))
-    always += family.crowded if cells > MANY_CELLS else ()
-    arguments = [*always, device.option, "--package", package, "--json", _within(netlist, folder),
-                 "--freq", f"{clock_hz / 1e6:.4f}", "--seed", seed, "--report", _within(report, folder),
-                 "--timing-allow-fail", family.routed_option, _within(output, folder)]
-    if constraints is not None:
-        arguments += [family.constraints_option, _within(constraints, folder)]
-    else:
-        arguments += family.unconstrained
-    try:
+    with tempfile.TemporaryDirectory(prefix=".route-", dir=folder) as temporary:
+        report = Path(temporary, "report.json")
+        if constraints is None and device.pins:
+            constraints = Path(temporary, "pins.cst")
+            constraints.write_text(_some_pins(netlist, device))
+        words = {"option": device.option, "package": package, "netlist": _within(netlist, folder),
+                 "routed": _within(output, folder), "constraints": constraints and _within(constraints, folder)}
+        words_of_pins = family.pins if constraints else family.unconstrained
+        name, *arguments = (word.format(**words) for word in family.router + words_of_pins)
+        cells = sum(count for cell, count in (counts or {}).items() if not family.flipflops.match(cell))
+        arguments += [*(family.crowded if cells > MANY_CELLS else ()), "--freq", f"{clock_hz / 1e6:.4f}", "--seed", seed,
+                      "--report", _within(report, folder), "--timing-allow-fail"]
         try:
             tools.find(name).run(arguments, cwd=folder, log=log)
         except tools.ToolError as error:
             raise _explained(error, device) from None
-        figures = json.loads(Path(report).read_text())
-    finally:
-        Path(report).unlink(missing_ok=True)
-    luts, brams = (figures["utilization"][cell] for cell in (family.logic_cell, family.block_ram))
+        figures = json.loads(report.read_text())
+    found, (luts, *_) = figures["utilization"], family.logic_cells
+    used = sum(places * found[cell]["used"] for cell, places in family.logic_cells.items() if cell in found)
+    brams = found[family.block_ram]
     if not figures["fmax"]:
         raise ImplementError("nextpnr found no clock to time")
     slowest = min(entry["achieved"] for entry in figures["fmax"].values()) * 1e6
     ffs = sum(count for cell, count in (counts or {}).items() if family.flipflops.match(cell))
-    return Implementation(device.name, luts["used"], luts["available"], ffs, device.ffs, brams["used"],
-                          brams["available"], slowest, clock_hz, seed)
+    return Implementation(device.name, used, found[luts]["available"], ffs, device.ffs, brams["used"], brams["available"],
+                          slowest, clock_hz, seed)
+
+
+def _some_pins(netlist, device):
+    """Constraints in which every port of the design has a pin of ``device``, whichever."""
+    top, = (module for module in json.loads(Path(netlist).read_text())["modules"].values()
+            if int(module["attributes"].get("top", "0"), 2))
+    ports = [port if len(bits["bits"]) == 1 else f"{port}[{k}]" for port, bits in top["ports"].items()
+             for k in range(len(bits["bits"]))]
+    pins = device.pins.split()
+    if len(ports) > len(pins):
+        raise ImplementError(f"the design does not fit {device.name}: it has {len(ports)} ports, but there are {len(pins)} pins")
+    return "".join(f'IO_LOC "{port}" {pin};\n' for port, pin in zip(ports, pins, strict=False))
 
 
 def _within(path, folder):
@@ -162,6 +178,7 @@ def _explained(error, device):
 
 def pack(routed, device, bitstream):
     """Turn a routed design into a bitstream file."""
-    name, *always = FAMILIES[device.family].packer
     folder = Path(bitstream).resolve().parent
-    tools.find(name).run([*always, _within(routed, folder), _within(bitstream, folder)], cwd=folder)
+    words = {"option": device.option, "routed": _within(routed, folder), "bitstream": _within(bitstream, folder)}
+    name, *arguments = (word.format(**words) for word in FAMILIES[device.family].packer)
+    tools.find(name).run(arguments, cwd=folder)

