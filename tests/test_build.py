@@ -32,8 +32,8 @@ def test_folder(small, tmp_path):
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "build" / "small"
     assert sorted(file.name for file in folder.iterdir()) == [
-        "plan.toml", "report.json", "small.core", "small.v", "small_tb.v", "small_tb_expected.hex", "small_tb_input.hex",
-        "small_template.v"]
+        "plan.toml", "report.html", "report.json", "small.core", "small.v", "small_tb.v", "small_tb_expected.hex",
+        "small_tb_input.hex", "small_template.v"]
     facts = json.loads((folder / "report.json").read_text())
     network = artifact.load(small).network
     assert facts["model"]["network_sha256"] == network.digest

@@ -1,43 +1,8 @@
-"""report.json and the one table of a build."""
+"""The one table of a build, on the terminal."""
 
 from rich.table import Table
 
-__all__ = ["describe", "layers", "table"]
-
-
-def layers(plan):
-    """The report's ``layers``: name, kind, folding, cycles of each stage."""
-    return [{"name": stage.name, "kind": stage.kind, "folding": plan.options[stage.name].model_dump(exclude={"kind"}),
-             "cycles": stage.cycles(plan.options[stage.name])} for stage in plan.stages]
-
-
-def describe(plan, artifact, *, name, verilog_sha256, board=None):
-    """The plain JSON values of a build, before verification and place and route add theirs.
-
-    Keys: ``model`` (name, network_sha256, classes, provenance), ``verilog_sha256``, ``result``, ``layers`` (name, kind, folding,
-    cycles), ``buffers`` and ``fifos`` (kind and depths of the buffers of branches), ``cycles_per_inference``,
-    ``latency_cycles``, ``clock_hz``, ``core_fps``, ``link_fps`` (None without a board), ``board``, ``verified`` and ``device``
-    (None until known).
-    """
-    return {
-        "model": {"name": name, "network_sha256": plan.network.digest, "classes": list(artifact.classes),
-                  "provenance": artifact.provenance},
-        "verilog_sha256": verilog_sha256,
-        "result": plan.stages[-1].kind,
-        "input_lanes": plan.input_lanes,
-        "layers": layers(plan),
-        "bottleneck": plan.bottleneck.name,
-        "buffers": plan.buffers,
-        "fifos": plan.fifos,
-        "cycles_per_inference": plan.cycles_per_inference,
-        "latency_cycles": plan.latency_cycles,
-        "clock_hz": plan.clock_hz,
-        "core_fps": plan.core_fps,
-        "link_fps": board.link_fps(plan.frame_elements * plan.element_bytes) if board else None,
-        "board": {"name": board.name, "link": board.link} if board else None,
-        "verified": None,
-        "device": None,
-    }
+__all__ = ["table"]
 
 
 def _folding(layer):
