@@ -115,6 +115,12 @@ class Narrator:
             self.status.update(f"simulating image {done:,} of {total:,}")
 
 
+def _tools(board, simulated):
+    """Names of the programs that a build has used, of :data:`bnnhw.tools.KNOWN`; ``board`` is that of its bitstream, or None."""
+    family = FAMILIES[devices.find(board.device).family] if board else None
+    return [*(["verilator"] if simulated else []), *(["yosys", family.router[0], family.packer[0]] if family else [])]
+
+
 def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, bitstream=False, narrator=None):
     """Write a build folder: all of it, or nothing.
 
@@ -167,6 +173,9 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
         if bitstream:
             facts |= make_bitstream(plan, stage / f"{name}.v", stage, board, netlist_images=netlist_images, dataset=dataset,
                                     narrator=narrator)
+        facts["tools"] = report.versions(_tools(board if bitstream else None, simulated=images or netlist_images))
+        inputs = verify.images_for(plan.network, images, dataset)[0] if images else None
+        (stage / "report.html").write_text(report.page(facts, plan, inputs=inputs), encoding="utf-8")
         (stage / "report.json").write_text(json.dumps(facts, indent=2) + "\n")
         folder.mkdir(exist_ok=True)
         for name_of_old in OF_A_BITSTREAM:      # of an earlier build, and no longer true

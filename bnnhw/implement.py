@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import tools
+from . import timing_path, tools
 from .errors import UserError
 from .families import FAMILIES, MANY_CELLS
 
@@ -35,6 +35,8 @@ class Implementation:
         The clock that was asked for.
     seed : int
         nextpnr's.
+    path : dict or None
+        What sets ``fmax_hz``, as :func:`bnnhw.timing_path.slowest` gives it.
     """
     device: str
     luts: int
@@ -46,6 +48,7 @@ class Implementation:
     fmax_hz: float
     clock_hz: float
     seed: int
+    path: dict | None = None
 
     def as_dict(self):
         return asdict(self)
@@ -148,7 +151,7 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
     slowest = min(entry["achieved"] for entry in figures["fmax"].values()) * 1e6
     ffs = sum(count for cell, count in (counts or {}).items() if family.flipflops.match(cell))
     return Implementation(device.name, used, found[luts]["available"], ffs, device.ffs, brams["used"], brams["available"],
-                          slowest, clock_hz, seed)
+                          slowest, clock_hz, seed, timing_path.slowest(figures))
 
 
 def _some_pins(netlist, device):
