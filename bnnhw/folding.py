@@ -1,71 +1,22 @@
-"""Automatic folding: for a target rate, the cheapest options of each stage that keep up with it."""
+"""From a network to its plan: the planner's choice, and buffers as deep as that needs."""
 
-import numpy as np
+import math
+from dataclasses import dataclass
 
 from .buffers import with_buffers
 from .devices import DEVICES
-from .gateware.weights import style_for
 from .plan import Plan, PlanError
-from .stages.dense import weight_bits
+from .planner.goals import Planner
+from .planner.search import Design, unlimited
 
-__all__ = ["fold", "check_fabric", "check_memory", "usual_fps"]
+__all__ = ["AS_FAST_AS_FITS", "Chosen", "check_fabric", "check_memory", "choose", "fold", "usual_fps"]
 
-# Cells of an iCE40 per lane (XNOR and popcount) and per accumulator bit: rounded from the benchmark `popcount`.
-CELLS_PER_LANE = 2.5
-CELLS_PER_ACCUMULATOR_BIT = 2.2
-CELLS_PER_BLOCK_RAM = 100       # an exchange rate: a UP5K has 5,280 cells and 30 block RAMs, ECP5 about the same ratio
+AS_FAST_AS_FITS = math.inf      # images per second: the most for which the device has room
 USUAL_LANES = 768               # about half of a UP5K's cells
-SIMD_FOR_SPEED = 32             # a popcount of more inputs than this would set the clock
-# Cells of an unfolded layer per weight that is not 0, times the fourth root of the number of inputs: within 15 % of the figures
-# in docs/baked.md.
-CELLS_PER_WEIGHT = {"ice40": 1.85, "ecp5": 1.71, "gowin": 1.92, "xc7": 0.90}
-CELLS_PER_END = 2               # for each bit at the ends of an unfolded layer: whole vectors are put together and taken apart
-LEVEL_NS = {"ice40": 10, "ecp5": 5, "gowin": 8, "xc7": 4}       # of a table or chain in a large design, wires included
-ANY_FABRIC = "ice40"            # of stages that are always cells of some fabric, where no device is known
-
-
-def _candidates(stage, fabric, clock_hz):
-    """The options to choose from. Of layers with weights folded ones with the memory that suits the number of weights, and where
-    the fabric is known unfolded ones, as deep as the clock allows."""
-    for options in stage.folding_space():
-        if getattr(options, "style", "") == "unfolded":
-            if options.fabric == fabric:
-                yield options.model_copy(update={"depth": max(1, int(1e9 / clock_hz / LEVEL_NS[fabric]))})
-        elif hasattr(stage, "weights"):
-            if options.memory == style_for(stage.weights.size):
-                yield options
-        elif getattr(options, "fabric", fabric) in (fabric, None if fabric else ANY_FABRIC):
-            yield options
-
-
-def _cells(stage, options):
-    """What a layer with weights costs, in cells."""
-    if getattr(options, "style", "") == "unfolded":
-        ends = stage.elements_in + stage.elements_out * stage.bits_out
-        return (CELLS_PER_WEIGHT[options.fabric] * np.count_nonzero(stage.weights) / stage.elements_in ** 0.25
-                + CELLS_PER_END * ends)
-    simd = getattr(options, "simd", 1)
-    accumulator = max(stage.reach).bit_length() + 1
-    cells = options.pe * (CELLS_PER_LANE * simd * stage.bits_in + CELLS_PER_ACCUMULATOR_BIT * accumulator)
-    if options.memory == "bram":
-        width = weight_bits(stage.weights) * options.pe * simd
-        depth = stage.weights.size // (options.pe * simd)
-        cells += CELLS_PER_BLOCK_RAM * DEVICES["up5k"].block_rams(width, depth)
-    return cells
-
-
-def _choose(stage, budget, clock_hz, fabric=None):
-    """The cheapest options within ``budget`` cycles; among equals the faster ones, then those with more neurons at once."""
-    space = list(_candidates(stage, fabric, clock_hz))
-    fitting = [options for options in space if stage.cycles(options) <= budget]
-    if not fitting:
-        least = min(map(stage.cycles, space))
-        how = "it takes" if len(space) == 1 else "even fully parallel it takes"
-        raise PlanError(f"layer {stage.name!r}: {budget} cycles per image are not enough: {how} {least}")
-    if not hasattr(stage, "weights"):
-        return min(fitting, key=stage.lanes)
-    quick = [options for options in fitting if getattr(options, "simd", 1) <= SIMD_FOR_SPEED] or fitting
-    return min(quick, key=lambda options: (_cells(stage, options), stage.cycles(options), -getattr(options, "pe", 0)))
+ANY_DEVICE = "up5k"             # by its costs options are compared where no device is known
+OF_FABRIC = {"ecp5": "ecp5-25f", "gowin": "gw2a-18"}            # where only the family is
+TRIES = 5                       # of plans whose buffers take more than was thought, or whose latency is another
+CLOSE = 0.95                    # of the latency asked for: near enough
 
 
 def usual_fps(stages, clock_hz):
@@ -74,40 +25,113 @@ def usual_fps(stages, clock_hz):
     for exponent in range(5, -1, -1):
         for fps in (10**exponent, 3 * 10**(exponent - 1)):
             budget = int(clock_hz // fps)
-            try:
-                options = [_choose(stage, budget, clock_hz) for stage in stages]
-            except PlanError:
-                continue
-            if sum(_lanes(stage, own) for stage, own in zip(stages, options, strict=True)) <= USUAL_LANES:
+            needed = [_least_lanes(stage, budget) for stage in stages]
+            if sum(needed) <= USUAL_LANES:
                 return fps
     return 1
 
 
-def _lanes(stage, options):
-    """Products of one bit per cycle."""
-    return options.pe * getattr(options, "simd", 1) * stage.bits_in if hasattr(stage, "weights") else 0
+def _least_lanes(stage, budget):
+    """The fewest multiplications per cycle with which a stage keeps up with ``budget`` cycles."""
+    return min((stage.resources(options)["lanes"] if hasattr(stage, "weights") else 0
+                for options in stage.folding_space() if stage.cycles(options) <= budget), default=math.inf)
 
 
 def fold(network, stages, *, clock_hz, fps=None, buffers="rate", fabric=None):
-    """A plan that gives at least ``fps`` images per second at ``clock_hz``, each stage as cheap as that allows.
+    """A plan that gives at least ``fps`` images per second at ``clock_hz`` with the least area, for no device in particular.
 
-    Without ``fps`` it is :func:`usual_fps`. With ``fabric``, a device's family, dense layers may be unfolded, too: that is
-    cheapest where few cycles per image are left. Estimates decide; circuits are built for the layers that were chosen.
-
-    Stages are chosen one by one; what a device has room for is not looked at. With ``buffers="live"`` buffers of windows and
-    branches are as small as works, and the rate may be less.
+    Without ``fps`` it is :func:`usual_fps`. Dense layers are unfolded only with ``fabric``, a device's family, whose cells they
+    then are: that is cheapest where few cycles per image are left. Estimates decide; circuits are built for the layers that were
+    chosen. With ``buffers="live"`` buffers of windows and branches are as small as works, and the rate may be less.
 
     Raises
     ------
     PlanError
         The rate cannot be met; the message names the stage.
     """
-    fps = fps or usual_fps(stages, clock_hz)
-    budget = int(clock_hz // fps)
-    if budget < 1:
-        raise PlanError(f"{fps:,.0f} images/s at {clock_hz / 1e6:g} MHz: at most one image per cycle is possible")
-    options = {stage.name: _choose(stage, budget, clock_hz, fabric) for stage in stages}
-    return with_buffers(Plan(network, stages, options, int(clock_hz)), buffers)
+    planner = Planner(stages, DEVICES[OF_FABRIC.get(fabric, ANY_DEVICE)], clock_hz, fabric=fabric)
+    interval = planner.interval(fps or usual_fps(stages, clock_hz))
+    return _plan(network, planner, unlimited(planner.problem, interval, planner.limits.area), buffers)
+
+
+def _plan(network, planner, design, buffers):
+    options = {name: choice.options for name, choice in design.chosen.items()}
+    return with_buffers(Plan(network, planner.stages, {stage.name: options[stage.name] for stage in planner.stages},
+                             int(planner.clock_hz)), buffers)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A plan, the design that it is made from, and the planner that chose it."""
+    plan: Plan
+    design: Design
+    planner: Planner
+
+    def __str__(self):
+        return self.planner.explain(self.design)
+
+
+def choose(network, planner, *, fps=None, latency=None, buffers="rate"):
+    """The plan that ``planner`` chooses for its device, checked against the estimate of the whole.
+
+    Parameters
+    ----------
+    network : Network
+    planner : Planner
+        Of the network's stages.
+    fps : float, optional
+        Images per second: the least area that gives as many; :data:`AS_FAST_AS_FITS`: the most that fit. Where neither this nor
+        ``latency`` is given, :func:`usual_fps`, or what fits where that does not.
+    latency : float, optional
+        Seconds from an image's first beat to its result's last: the least area within that.
+    buffers : str
+
+    Returns
+    -------
+    Chosen
+
+    Raises
+    ------
+    PlanError
+        Nothing does. The message names what is missing, the stage that takes most of it, and the smallest device that would do.
+    """
+    cycles = latency and int(latency * planner.clock_hz * (1 + 1e-9))
+    target, best = cycles, None
+    for _ in range(TRIES):
+        design = _design(planner, fps, target, best)
+        if design is None:
+            break
+        plan = _plan(network, planner, design, buffers)
+        less = planner.beyond(design, plan)
+        if less:
+            planner = less
+            continue
+        found = Chosen(plan, design, planner)
+        if not latency:
+            return found
+        if plan.latency_cycles <= cycles:
+            if best is None or planner.area(design) < planner.area(best.design):
+                best = found
+            if plan.latency_cycles >= CLOSE * cycles:
+                break
+        target = int(target * cycles / plan.latency_cycles)
+    if best is None:
+        raise PlanError(f"no plan was found for {planner.device.name}: what its buffers take was not foreseen")
+    return best
+
+
+def _design(planner, fps, cycles, best):
+    """The design for a goal, or None where a longer latency than is asked for gives no better one than ``best``."""
+    if cycles:
+        try:
+            return planner.within(cycles)
+        except PlanError:
+            if best is None:
+                raise
+            return None
+    if fps == AS_FAST_AS_FITS:
+        return planner.fastest()
+    return planner.at(fps) if fps else planner.usual(usual_fps(planner.stages, planner.clock_hz))
 
 
 def check_fabric(plan, device):

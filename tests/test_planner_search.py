@@ -14,7 +14,7 @@ LANES = st.sampled_from([1, 2, 3, 4, 6])
 @st.composite
 def problems(draw):
     """Up to five stages in a chain or with branches, each with up to five choices, converters and forks of random cost."""
-    steps, free = [], []
+    steps = []
     for k in range(draw(st.integers(1, 5))):
         choices = tuple(Choice(f"{k}.{n}", draw(st.integers(1, 9)), draw(LANES), draw(LANES), draw(st.integers(0, 20)),
                                draw(st.integers(0, 4)), draw(st.integers(0, 3))) for n in range(draw(st.integers(1, 5))))
@@ -22,9 +22,8 @@ def problems(draw):
         # It takes the one in front of it, which no stage may leave untaken, and perhaps an earlier one (or the same again).
         sources = names[-1:] + ([draw(st.sampled_from(names))] if names and draw(st.booleans()) else [])
         steps.append(Step(f"s{k}", tuple(sources), choices))
-    free = {(a, b): (0, 0) if a == b else (draw(st.integers(0, 9)), draw(st.integers(0, 2)))
-            for a in (1, 2, 3, 4, 6) for b in (1, 2, 3, 4, 6)}
-    return Problem(steps, lambda name, port, have, want: free[have, want], lambda name, give: (give, give // 4))
+    cost = {(a, b): 0 if a == b else draw(st.integers(0, 9)) for a in (1, 2, 3, 4, 6) for b in (1, 2, 3, 4, 6)}
+    return Problem(steps, lambda name, port, have, want: cost[have, want], lambda name, give: (give, give // 4))
 
 
 def everything(problem):

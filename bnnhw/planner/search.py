@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Choice", "Design", "Front", "Limits", "Problem", "Step", "cheapest", "fastest"]
+__all__ = ["Choice", "Design", "Front", "Limits", "Problem", "Step", "cheapest", "fastest", "unlimited"]
 
 NEVER = np.inf
 
@@ -73,7 +73,8 @@ class Problem:
     ----------
     steps : list of Step
         In topological order; the last gives the result.
-    convert : callable (step name, port, lanes there are, lanes wanted) -> (luts, brams)
+    convert : callable (step name, port, lanes there are, lanes wanted) -> luts
+        What width converters in front of a stage take; they have no block RAMs.
     fork : callable (step name, lanes) -> (luts, brams)
         Of what stands behind a stage with several takers.
     """
@@ -113,12 +114,10 @@ class Problem:
         luts = brams = 0
         for step in self.steps:
             own = chosen[step.name]
-            parts = [(own.luts, own.brams), *(self.convert(step.name, port, chosen[source].give, own.want)
-                                              for port, source in enumerate(step.sources))]
-            if step.name in self.forked:
-                parts.append(self.fork(step.name, own.give))
-            luts += sum(part[0] for part in parts)
-            brams += sum(part[1] for part in parts)
+            fork = self.fork(step.name, own.give) if step.name in self.forked else (0, 0)
+            luts += own.luts + fork[0] + sum(self.convert(step.name, port, chosen[source].give, own.want)
+                                             for port, source in enumerate(step.sources))
+            brams += own.brams + fork[1]
         return luts, brams
 
 
@@ -180,7 +179,7 @@ class Front:
         for state, value in layer.before.items():
             rest = tuple(pair for pair in state if pair[0] in still)
             for want in wants:
-                self._add(layer.joined, (rest, want), value, *self._between(step, state, want), 0)
+                self._add(layer.joined, (rest, want), value, self._between(step, state, want), 0, 0)
         for (rest, want), value in layer.joined.items():
             for choice, luts, brams, delay in layer.choices:
                 if choice.want == want:
@@ -191,8 +190,7 @@ class Front:
     def _between(self, step, state, want):
         """What the converters in front of a stage cost."""
         lanes = dict(state)
-        costs = [self.problem.convert(step.name, port, lanes[source], want) for port, source in enumerate(step.sources)]
-        return sum(luts for luts, _ in costs), sum(brams for _, brams in costs)
+        return sum(self.problem.convert(step.name, port, lanes[source], want) for port, source in enumerate(step.sources))
 
     def best(self, limits, score=None):
         """The :class:`Design` of the least area (or ``score(luts, brams)``) within ``limits``; None where nothing fits.
@@ -220,12 +218,12 @@ class Front:
                 and self._was(layer.joined, (rest, choice.want), value - luts, brams - part, delay - late))
             chosen[layer.step.name] = choice
             for state in layer.before:
-                luts, part = self._between(layer.step, state, choice.want)
-                if tuple(pair for pair in state if pair[0] in still) == rest and self._was(
-                        layer.before, state, value - luts, brams - part, delay):
-                    key, value, brams = state, value - luts, brams - part
+                less = value - self._between(layer.step, state, choice.want)
+                left = tuple(pair for pair in state if pair[0] in still)
+                if left == rest and self._was(layer.before, state, less, brams, delay):
+                    key, value = state, less
                     break
-        return chosen
+        return dict(reversed(chosen.items()))
 
     @staticmethod
     def _was(values, key, value, brams, delay):
@@ -251,3 +249,9 @@ def fastest(problem, limits):
         else:
             low = middle + 1
     return found
+
+
+def unlimited(problem, interval, score):
+    """The design with the least ``score(luts, brams)`` that keeps up with ``interval``, however much it takes."""
+    most = sum(max(brams for _, _, brams, _ in problem.within(step, interval)) for step in problem.steps)
+    return Front(problem, interval, most).best(None, score)

@@ -1,0 +1,81 @@
+"""What holds a design up, what would relieve it, and what is missing where nothing fits."""
+
+from dataclasses import dataclass
+
+from .search import Design, cheapest, unlimited
+
+__all__ = ["Relief", "Shortage", "bottleneck", "relief", "shortage"]
+
+RESOURCES = {"luts": "cells", "brams": "block RAMs"}
+
+
+def bottleneck(design):
+    """Names of the stages that set the interval."""
+    return [name for name, choice in design.chosen.items() if choice.cycles == design.interval]
+
+
+@dataclass(frozen=True)
+class Relief:
+    """The next faster design.
+
+    Attributes
+    ----------
+    design : Design
+        Within the limits the one of the least area, else the one that comes nearest to them.
+    missing : dict
+        ``"luts"`` and ``"brams"``, as far as it takes more than there is: how much more.
+    changed : list of str
+        The stages that set the interval and are built otherwise now.
+    """
+    design: Design
+    missing: dict
+    changed: list
+
+
+def relief(problem, limits, design):
+    """The :class:`Relief` of ``design``; None where it is as fast as the network gets."""
+    faster = [interval for interval in problem.intervals if interval < design.interval]
+    if not faster:
+        return None
+    found = cheapest(problem, limits, faster[-1]) or unlimited(problem, faster[-1], limits.crowding)
+    changed = [name for name in bottleneck(design) if found.chosen[name].options != design.chosen[name].options]
+    return Relief(found, _missing(limits, found), changed)
+
+
+def _missing(limits, design):
+    return {name: getattr(design, name) - getattr(limits, name) for name in RESOURCES
+            if getattr(design, name) > getattr(limits, name)}
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """Why nothing fits at an interval.
+
+    Attributes
+    ----------
+    design : Design
+        What comes nearest.
+    resource : str
+        ``"luts"`` or ``"brams"``: of which most is missing.
+    stage : str
+        What takes most of it.
+    """
+    design: Design
+    limits: object
+    resource: str
+    stage: str
+
+    def __str__(self):
+        needed, free = (getattr(own, self.resource) for own in (self.design, self.limits))
+        share = getattr(self.design.chosen[self.stage], self.resource)
+        return (f"{needed:,} {RESOURCES[self.resource]} are needed, and {max(0, free):,} are free; layer {self.stage!r} alone "
+                f"takes {share:,}")
+
+
+def shortage(problem, limits, interval):
+    """The :class:`Shortage` at ``interval``, at which nothing fits ``limits``."""
+    design = unlimited(problem, interval, limits.crowding)
+    shares = {"luts": design.luts / max(1, limits.luts), "brams": design.brams / max(1, limits.brams)}
+    resource = max(shares, key=shares.get)
+    stage = max(design.chosen, key=lambda name: getattr(design.chosen[name], resource))
+    return Shortage(design, limits, resource, stage)

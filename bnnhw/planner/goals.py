@@ -1,0 +1,164 @@
+"""A network, a device and a clock, and the goals that can be asked for: fastest, fast enough, soon enough."""
+
+import copy
+import functools
+import math
+from types import SimpleNamespace
+
+from .. import estimate
+from ..devices import DEVICES
+from ..plan import PlanError
+from .explain import RESOURCES, bottleneck, relief, shortage
+from .latency import least_area
+from .search import Limits, cheapest, fastest
+from .tables import tables
+
+__all__ = ["MARGIN", "Planner"]
+
+MARGIN = 0.85       # of a device's cells: estimates may be off by a tenth, and a fuller device routes slowly
+
+
+class Planner:
+    """Chooses the options of all stages together, by estimates, within the limits of a device.
+
+    Parameters
+    ----------
+    stages : list of Stage
+    device : Device
+    clock_hz : float
+    board : Board, optional
+        What it adds takes room on the device, too.
+    fabric : str or None
+        The family whose cells circuits of constants may be made of; None: none, but where a stage can be nothing else.
+
+    Attributes
+    ----------
+    limits : Limits
+        :data:`MARGIN` of the device's cells, and its block RAMs; less where plans are known to take more than was foreseen.
+    """
+    def __init__(self, stages, device, clock_hz, board=None, *, fabric):
+        self.stages, self.device, self.clock_hz, self.board, self.fabric = stages, device, clock_hz, board, fabric
+        self.limits = self.room = Limits(int(MARGIN * device.luts), device.brams)
+
+    @functools.cached_property
+    def problem(self):
+        return tables(self.stages, self.device, self.clock_hz, self.fabric, self._around)
+
+    def _around(self, lanes):
+        """The estimate of what stands around the stages: stream ports for beats of ``lanes`` elements, and what a board adds."""
+        first, last = self.stages[0], self.stages[-1]
+        sizes = SimpleNamespace(input_lanes=lanes, element_bytes=first.bits(0) // 8, frame_elements=first.elements_in,
+                                bytes_per_beat=last.bytes_per_beat)
+        return estimate.of_ends(sizes, self.device) + self._wrapper(lanes * sizes.element_bytes)
+
+    def _wrapper(self, lanes):
+        if self.board is None:
+            return estimate.Estimate()
+        last = self.stages[-1]
+        return estimate.of_wrapper(self.board, frame_lanes=lanes, result_beats=last.elements_out,
+                                   bytes_per_beat=last.bytes_per_beat)
+
+    def interval(self, fps):
+        """The greatest interval, in cycles, that gives ``fps`` images per second.
+
+        Raises
+        ------
+        PlanError
+            No design at this clock is so fast, whatever it takes; the message names the stage.
+        """
+        cycles = int(self.clock_hz / fps * (1 + 1e-9))
+        if cycles < 1:
+            raise PlanError(f"{fps:,.0f} images/s at {self.clock_hz / 1e6:g} MHz: at most one image per cycle is possible")
+        least = {step.name: min(choice.cycles for choice in step.choices) for step in self.problem.steps}
+        slowest = max(least, key=least.get)
+        if least[slowest] > cycles:
+            step = next(step for step in self.problem.steps if step.name == slowest)
+            how = "at the most parallel it takes" if len(step.choices) > 1 else "it takes"
+            raise PlanError(f"layer {slowest!r}: {cycles} cycles per image are not enough: {how} {least[slowest]}")
+        return cycles
+
+    def fastest(self):
+        """The :class:`~.search.Design` with the most images per second that fits.
+
+        Raises
+        ------
+        PlanError
+            None does; it names what is missing, the stage that takes most of it, and the smallest device on which one would.
+        """
+        design = fastest(self.problem, self.limits)
+        if design is None:
+            raise self._refusal(f"the network does not fit {self.device.name}", self.problem.intervals[-1])
+        return design
+
+    def at(self, fps):
+        """The design of the least area with at least ``fps`` images per second. Raises :exc:`PlanError`, as :meth:`fastest`."""
+        cycles = self.interval(fps)
+        design = cheapest(self.problem, self.limits, cycles)
+        if design is None:
+            best = fastest(self.problem, self.limits)
+            most = f"; at most {self.clock_hz / best.interval:,.0f} images/s fit" if best else ""
+            raise self._refusal(f"{fps:,.0f} images/s do not fit {self.device.name}", cycles, most)
+        return design
+
+    def usual(self, fps):
+        """The design of the least area with ``fps`` images per second; where that does not fit, the fastest that does."""
+        cycles = int(self.clock_hz // fps)
+        return cycles >= self.problem.least and cheapest(self.problem, self.limits, cycles) or self.fastest()
+
+    def within(self, cycles):
+        """The design of the least area whose latency is at most ``cycles``, by the bound of :mod:`.latency`."""
+        design = least_area(self.problem, self.stages, self.limits, cycles)
+        if design is None:
+            raise PlanError(f"a latency of {cycles:,} cycles cannot be had on {self.device.name}: ask for more, or take a larger "
+                            "device")
+        return design
+
+    def _refusal(self, what, cycles, more=""):
+        """The :exc:`PlanError` for an interval at which nothing fits."""
+        smallest = self.smallest(cycles)
+        which = f"the smallest device that would do is {smallest}" if smallest else "no device that bnnhw knows would do"
+        return PlanError(f"{what}: {shortage(self.problem, self.limits, cycles)}{more}; {which}")
+
+    def smallest(self, cycles):
+        """The name of the device with the fewest cells on which an interval of ``cycles`` fits, board included; or None."""
+        for device in sorted(DEVICES.values(), key=lambda device: (device.luts, device.brams)):
+            if device is not self.device:
+                other = Planner(self.stages, device, self.clock_hz, self.board, fabric=device.family)
+                try:
+                    if cheapest(other.problem, other.limits, cycles):
+                        return device.name
+                except estimate.EstimateError:
+                    continue
+        return None
+
+    def explain(self, design):
+        """Why ``design`` is not faster, and what a faster one would take, in one line."""
+        names = " and ".join(repr(name) for name in bottleneck(design))
+        several = len(bottleneck(design)) > 1
+        text = f"layer{'s' if several else ''} {names} set{'' if several else 's'} the interval, {design.interval:,} cycles"
+        found = relief(self.problem, self.limits, design)
+        if found is None:
+            return f"{text}, the least that the network can have"
+        faster = found.design
+        text += (f"; the next faster design has {faster.interval:,} ({self.clock_hz / faster.interval:,.0f} images/s) and takes "
+                 f"{faster.luts:,} cells and {faster.brams} block RAMs instead of {design.luts:,} and {design.brams}")
+        if not found.missing:
+            return f"{text}: it would fit"
+        missing = " and ".join(f"{count:,} {RESOURCES[name]}" for name, count in found.missing.items())
+        return f"{text}: {missing} too many"
+
+    def area(self, design):
+        """What ``design`` takes of the device: its shares of cells and block RAMs together, in a unit of its own."""
+        return self.limits.area(design.luts, design.brams)
+
+    def beyond(self, design, plan):
+        """None where ``plan``, which was made of ``design``, is within the limits by the estimate of the whole; else a planner
+        that knows how much the search had left out."""
+        cost = estimate.of_plan(plan, self.device) + self._wrapper(plan.input_lanes * plan.element_bytes)
+        luts, brams = math.ceil(cost.luts), cost.brams
+        if luts <= self.room.luts and brams <= self.room.brams:
+            return None
+        other = copy.copy(self)
+        other.limits = Limits(min(self.limits.luts, self.room.luts - max(0, luts - design.luts)),
+                              min(self.limits.brams, self.room.brams - max(0, brams - design.brams)))
+        return other

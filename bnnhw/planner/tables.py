@@ -1,0 +1,118 @@
+"""What a network's stages can be on a device, and what each of that costs: the search's :class:`~.search.Problem`.
+
+Two things are known only once the whole plan is there, and are taken as they will most likely be:
+
+- A window buffer holds nearly the same number of pixels however the map is cut into words and however slow its source is; the
+  most of what was computed for a few paces is taken (:func:`buffer_words`).
+- The buffer of a branch holds what comes in while the longer branch fills its windows (:func:`branch_words`).
+"""
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+from .. import estimate
+from ..stages.base import BufferOptions
+from ..stages.windowed import WindowStage
+from .search import Choice, Problem, Step
+
+__all__ = ["branch_words", "buffer_words", "candidates", "lag", "tables"]
+
+LEVEL_NS = {"ice40": 10, "ecp5": 5, "gowin": 8, "xc7": 4}       # of a table or chain in a large design, wires included
+ANY_FABRIC = "ice40"
+PACES = (1.0, 1.05, 1.2)    # of a window buffer's source, in intervals of its own: at others it holds no more words
+FORK_WORDS = 4              # that a branch holds besides: they are on their way through its stages
+
+
+def candidates(stage, fabric, clock_hz):
+    """Options of ``stage``: circuits of constants of ``fabric`` only, unfolded ones as deep as the clock allows. With None for a
+    fabric none are unfolded, and what can be nothing else is of :data:`ANY_FABRIC`."""
+    for options in stage.folding_space():
+        if getattr(options, "style", "") == "unfolded" and options.fabric == fabric:
+            yield options.model_copy(update={"depth": max(1, int(1e9 / clock_hz / LEVEL_NS[fabric]))})
+        elif getattr(options, "style", "") != "unfolded" and getattr(options, "fabric", fabric) in (fabric or ANY_FABRIC, fabric):
+            yield options
+
+
+def _pixels(stage):
+    """The most pixels that a window buffer holds: one more than with a whole pixel per word."""
+    whole = max(stage.folding_space(), key=stage.lanes)
+    return max(stage.rate(whole, int(pace * stage.cycles(whole))) for pace in PACES) + 1
+
+
+def buffer_words(stage, options, pixels):
+    """Words of a stage's own buffer. ``pixels`` are those of a window buffer, else None."""
+    return stage.rate(options, 0) if pixels is None else pixels * (stage.channels // stage.lanes(options)[0])
+
+
+def lag(stage):
+    """The part of a frame that comes in before anything goes out."""
+    if isinstance(stage, WindowStage):
+        whole = max(stage.folding_space(), key=stage.lanes)
+        return Fraction(stage.live(whole), math.prod(stage.image))
+    return Fraction(0)
+
+
+def branch_words(stages):
+    """{stage with several takers: for each of them, in order, the part of a frame that waits in front of it}."""
+    begin, end, takers = {}, {}, {}
+    for stage in stages:
+        begin[stage.name] = max((end[source] for source in stage.sources), default=Fraction(0))
+        end[stage.name] = begin[stage.name] + lag(stage)
+        for source in stage.sources:
+            takers.setdefault(source, []).append(stage)
+
+    def wait(name, taker):
+        """How long what goes from ``name`` to ``taker`` waits there or further on, before it goes to several."""
+        if begin[taker.name] > end[name] or len(takers.get(taker.name, ())) != 1:
+            return begin[taker.name] - end[name]
+        return wait(taker.name, takers[taker.name][0])
+    return {name: [wait(name, taker) for taker in own] for name, own in takers.items() if len(own) > 1}
+
+
+def tables(stages, device, clock_hz, fabric, around):
+    """The :class:`~.search.Problem` of ``stages`` on ``device``.
+
+    ``fabric`` is as of :func:`candidates`; ``around(lanes)`` gives the estimate of what stands around the stages where the input
+    comes in words of so many elements.
+
+    Of a stage's options only those whose estimated path fits the clock are taken, or where none does those with the shortest;
+    circuits of constants have registers as the clock needs them.
+
+    Raises
+    ------
+    EstimateError
+        There are no figures for the device.
+    """
+    by_name = {stage.name: stage for stage in stages}
+    waits = branch_words(stages)
+
+    def convert(name, port, have, want):
+        return math.ceil(estimate.of_converter(by_name[name].bits(port), have, want, device).luts) if have != want else 0
+
+    def fork(name, give):
+        stage = by_name[name]
+        words = stage.elements_out // give
+        depths = tuple(math.ceil(part * words) + FORK_WORDS if part else 0 for part in waits[name])
+        cost = estimate.of_fork(give * stage.bits_out, depths, device)
+        return math.ceil(cost.luts), cost.brams
+
+    def choices(stage):
+        for choice in _choices(stage, device, clock_hz, fabric):
+            ends = estimate.Estimate() if stage.sources else around(choice.want)
+            yield replace(choice, luts=choice.luts + math.ceil(ends.luts), brams=choice.brams + ends.brams)
+    return Problem([Step(stage.name, stage.sources, tuple(choices(stage))) for stage in stages], convert, fork)
+
+
+def _choices(stage, device, clock_hz, fabric):
+    pixels = _pixels(stage) if isinstance(stage, WindowStage) else None
+    found = []
+    for options in candidates(stage, fabric, clock_hz):
+        sized = options
+        if isinstance(options, BufferOptions):
+            sized = options.model_copy(update={"depth": buffer_words(stage, options, pixels)})
+        cost = estimate.of_stage(stage, sized, device)
+        want, give = stage.lanes(options)
+        found.append(Choice(options, stage.cycles(options), want, give, math.ceil(cost.luts), cost.brams, path_ns=cost.path_ns))
+    enough = max(1e9 / clock_hz, min(choice.path_ns for choice in found))
+    return tuple(choice for choice in found if choice.path_ns <= enough or hasattr(choice.options, "fabric"))
