@@ -5,9 +5,10 @@ from . import words
 __all__ = ["drawing"]
 
 # Units are those of the SVG's view box; on the page one is about a pixel.
-LEFT, BOX, HEIGHT, GAP = 6, 300, 50, 34
+LEFT, BOX, HEIGHT, GAP = 4, 300, 50, 34
 RAIL = 30           # x of the streams from box to box, from LEFT
 LANE = 20           # between branches beside each other
+MARGIN = 18         # right of the last one, for its text
 END = 28            # height of the input's and the result's box
 TEXT = 42           # letters of a name, of a line, at most
 
@@ -87,6 +88,6 @@ def drawing(plan, limit):
     # A straight stream enters every box but those that are fed from the side alone.
     fed = [any(stages[index - 1].name == name for name in stage.sources) for index, stage in enumerate(stages)]
     streams = [stream for index, stream in enumerate(streams) if index in (0, len(stages)) or fed[index]]
-    return {"width": LEFT + BOX + LANE * (max(lanes.values(), default=-1) + 1) + 12, "height": bottom + END + 2, "left": LEFT,
+    return {"width": LEFT + BOX + LANE * (max(lanes.values(), default=-1) + 1) + MARGIN, "height": bottom + END + 2, "left": LEFT,
             "box": BOX, "tall": HEIGHT, "end": END, "rail": LEFT + RAIL, "boxes": boxes, "ends": ends, "streams": streams,
             "branches": branches}
