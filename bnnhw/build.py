@@ -1,5 +1,6 @@
 """From a network to Verilog, checked, and on to a bitstream: ``bnnhw build``."""
 
+import argparse
 import contextlib
 import dataclasses
 import hashlib
@@ -16,6 +17,7 @@ from .bitstream import make_bitstream
 from .errors import UsageError, UserError
 from .families import FAMILIES
 from .lower import lower
+from .planner.goals import Planner, has_estimates
 from .target import DEFAULT_CLOCK_HZ
 
 __all__ = ["Narrator", "add_arguments", "run", "build"]
@@ -36,8 +38,11 @@ def add_arguments(parser):
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--board", help=f"board to build for: {', '.join(boards.names())}")
     where.add_argument("--device", help=f"FPGA to check the size for, without a board: {', '.join(devices.DEVICES)}")
-    parser.add_argument("--fps", type=float,
-                        help="images per second that the core must reach (default: 100,000, or less for large networks)")
+    parser.add_argument("--fps", type=_rate, metavar="F",
+                        help="images per second that the core must reach, or `max`, the most that fit a board or device "
+                             "(default: 100,000, or less for large networks and small devices)")
+    parser.add_argument("--latency", type=float, metavar="SECONDS",
+                        help="the longest time from an image's first beat to its result, on a board or device")
     parser.add_argument("--clock", type=float, metavar="HZ",
                         help=f"the accelerator's clock (default: the board's, or {DEFAULT_CLOCK_HZ / 1e6:g} MHz)")
     parser.add_argument("--plan", metavar="FILE", help="take the folding from this plan.toml")
@@ -52,32 +57,56 @@ def add_arguments(parser):
     parser.add_argument("-o", "--output", metavar="DIR", help="folder to write (default: build/NAME or build/NAME-BOARD)")
 
 
+def _rate(text):
+    """Images per second from the command line."""
+    try:
+        return folding.AS_FAST_AS_FITS if text == "max" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it must be a number or 'max', not {text!r}") from None
+
+
 def _check(args):
     """Refuse what the command line alone shows wrong."""
     if args.bitstream and not args.board:
         raise UsageError("--bitstream needs --board, which says the pins")
     if args.verify_netlist and not args.bitstream:
         raise UsageError("--verify-netlist needs --bitstream, which makes the netlist")
-    if args.plan and (args.fps or args.clock or args.scores or args.buffers):
-        raise UsageError("--plan says the folding, the clock, the result and the buffers: --fps, --clock, --scores and --buffers "
-                         "cannot change them")
+    if args.plan and (args.fps or args.latency or args.clock or args.scores or args.buffers):
+        raise UsageError("--plan says the folding, the clock, the result and the buffers: --fps, --latency, --clock, --scores "
+                         "and --buffers cannot change them")
+    if args.fps and args.latency:
+        raise UsageError("--fps and --latency: one of them is the goal")
+    for name, asked in (("--fps max", args.fps == folding.AS_FAST_AS_FITS), ("--latency", args.latency)):
+        if asked and not (args.board or args.device):
+            raise UsageError(f"{name} needs --board or --device, which says how much room there is")
     for name in ("verify", "verify_netlist"):
         if getattr(args, name) < 0:
             raise UsageError(f"--{name.replace('_', '-')} must not be negative, not {getattr(args, name)}")
-    for name in ("fps", "clock"):
+    for name in ("fps", "latency", "clock"):
         value = getattr(args, name)
-        if value is not None and not 0 < value < 1e12:
+        if value not in (None, folding.AS_FAST_AS_FITS) and not 0 < value < 1e12:
             raise UsageError(f"--{name} must be positive, not {value:g}")
 
 
 def _plan(args, network, board, device):
+    """The plan, and what is to be said about it."""
     if args.plan:
         path = Path(args.plan)
         plan = planfile.loads(path.read_bytes(), network, lower, where=str(path))
-        return dataclasses.replace(plan, clock_hz=_real_clock(plan.clock_hz, board))
+        if device:
+            folding.check_fabric(plan, device)
+            folding.check_memory(plan, device)
+        return dataclasses.replace(plan, clock_hz=_real_clock(plan.clock_hz, board)), None
     clock_hz = _real_clock(args.clock or (board.clock_hz if board else DEFAULT_CLOCK_HZ), board)
-    return folding.fold(network, lower(network, scores=args.scores), clock_hz=clock_hz, fps=args.fps,
-                        buffers=args.buffers or "rate", fabric=device.family if device else None)
+    stages, buffers_ = lower(network, scores=args.scores), args.buffers or "rate"
+    if device and (has_estimates(device) or args.latency or args.fps == folding.AS_FAST_AS_FITS):
+        planner = Planner(stages, device, clock_hz, board, fabric=device.family)
+        chosen = folding.choose(network, planner, fps=args.fps, latency=args.latency, buffers=buffers_)
+        return chosen.plan, str(chosen)
+    plan = folding.fold(network, stages, clock_hz=clock_hz, fps=args.fps, buffers=buffers_, fabric=device and device.family)
+    if device:
+        folding.check_memory(plan, device)
+    return plan, None
 
 
 def _real_clock(hz, board):
@@ -196,10 +225,7 @@ def run(args):
     found = artifact.load(path)
     board = boards.find(args.board) if args.board else None
     device = devices.find(board.device if board else args.device) if board or args.device else None
-    plan = _plan(args, found.network, board, device)
-    if device:
-        folding.check_fabric(plan, device)
-        folding.check_memory(plan, device)
+    plan, why = _plan(args, found.network, board, device)
     name = path.stem
     folder = Path(args.output or Path("build", f"{name}-{args.board}" if board else name))
     with Narrator() as narrator:
@@ -207,6 +233,8 @@ def run(args):
                       bitstream=args.bitstream, narrator=narrator)
     console = Console()
     console.print(report.table(facts))
+    if why:
+        console.print(why, highlight=False, markup=False, soft_wrap=True)
     if not args.verify:
         console.print("not verified: --verify N simulates it on N images", highlight=False)
     console.print(f"written to {folder}", highlight=False, markup=False, soft_wrap=True)

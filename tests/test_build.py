@@ -79,12 +79,18 @@ def test_plan_in_and_out(small, tmp_path):
     (["--verify", "-1"], 2, "--verify must not be negative, not -1"),
     (["--fps", "0"], 2, "--fps must be positive, not 0"),
     (["--plan", "p.toml", "--fps", "3"], 2, "--plan says the folding, the clock, the result and the buffers"),
-    (["--fps", "many"], 2, "argument --fps: invalid float value: 'many'"),
+    (["--fps", "many"], 2, "argument --fps: it must be a number or 'max', not 'many'"),
     (["--board", "icebreaker", "--device", "up5k"], 2, "argument --device: not allowed with argument --board"),
     (["--plan", "none.toml"], 1, "error: none.toml: No such file or directory"),
     (["--fps", "1e9"], 1, "error: 1,000,000,000 images/s at 24 MHz: at most one image per cycle is possible"),
     (["--verify", "10001"], 1, "error: there are 10,000 test images, not 10,001"),
-    (["mnist-sfc", "--board", "icebreaker"], 1, "block RAMs as folded, but up5k has 30 (122,880 bits); layer 'fc1' alone takes"),
+    (["--fps", "max"], 2, "--fps max needs --board or --device, which says how much room there is"),
+    (["--latency", "1e-3"], 2, "--latency needs --board or --device, which says how much room there is"),
+    (["--latency", "1e-3", "--fps", "9", "--device", "up5k"], 2, "--fps and --latency: one of them is the goal"),
+    (["--latency", "-1", "--device", "up5k"], 2, "--latency must be positive, not -1"),
+    (["--latency", "1e-6", "--device", "up5k"], 1, "error: a latency of 24 cycles cannot be had on up5k: ask for more, or take"),
+    (["--device", "up5k", "--fps", "1e6"], 1, "error: 1,000,000 images/s do not fit up5k: "),
+    (["mnist-sfc", "--board", "icebreaker"], 1, "block RAMs are needed, and 30 are free; layer 'fc1' alone takes "),
 ])
 def test_mistakes_are_one_line(arguments, status, message, tmp_path):
     done = bnnhw(*arguments, cwd=tmp_path)

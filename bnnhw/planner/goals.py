@@ -13,9 +13,18 @@ from .latency import least_area
 from .search import Limits, cheapest, fastest
 from .tables import tables
 
-__all__ = ["MARGIN", "Planner"]
+__all__ = ["MARGIN", "Planner", "has_estimates"]
 
 MARGIN = 0.85       # of a device's cells: estimates may be off by a tenth, and a fuller device routes slowly
+
+
+def has_estimates(device):
+    """Whether there are estimates for ``device``."""
+    try:
+        estimate.of_fifo(1, 0, device)
+    except estimate.EstimateError:
+        return False
+    return True
 
 
 class Planner:
@@ -122,13 +131,10 @@ class Planner:
     def smallest(self, cycles):
         """The name of the device with the fewest cells on which an interval of ``cycles`` fits, board included; or None."""
         for device in sorted(DEVICES.values(), key=lambda device: (device.luts, device.brams)):
-            if device is not self.device:
+            if device is not self.device and has_estimates(device):
                 other = Planner(self.stages, device, self.clock_hz, self.board, fabric=device.family)
-                try:
-                    if cheapest(other.problem, other.limits, cycles):
-                        return device.name
-                except estimate.EstimateError:
-                    continue
+                if cheapest(other.problem, other.limits, cycles):
+                    return device.name
         return None
 
     def explain(self, design):
@@ -144,7 +150,8 @@ class Planner:
                  f"{faster.luts:,} cells and {faster.brams} block RAMs instead of {design.luts:,} and {design.brams}")
         if not found.missing:
             return f"{text}: it would fit"
-        missing = " and ".join(f"{count:,} {RESOURCES[name]}" for name, count in found.missing.items())
+        missing = " and ".join(f"{count:,} {RESOURCES[name][:len(RESOURCES[name]) - (count == 1)]}"
+                               for name, count in found.missing.items())
         return f"{text}: {missing} too many"
 
     def area(self, design):
