@@ -15,7 +15,8 @@ def _name(report, label):
 
 
 def confusion(report):
-    """``names`` of classes, ``rows`` of cells (``count``, ``share`` of its row, ``strong``, ``right``); None without labels."""
+    """``names`` of classes, ``numbers`` (whether names are but their numbers), ``rows`` of cells (``count``, ``share`` of its row,
+    ``strong``, ``right``); None without labels."""
     counts = (report["verified"] or {}).get("confusion")
     if counts is None:
         return None
@@ -24,7 +25,8 @@ def confusion(report):
         total = max(sum(row), 1)
         rows.append([{"count": count, "share": count / total, "strong": count / total >= STRONG, "right": label == found}
                      for found, count in enumerate(row)])
-    return {"names": [_name(report, label) for label in range(len(counts))], "rows": rows}
+    names = [_name(report, label) for label in range(len(counts))]
+    return {"names": names, "numbers": names == [str(label) for label in range(len(counts))], "rows": rows}
 
 
 def _sample(sample, report, picture):
@@ -60,7 +62,7 @@ def samples(report, plan, inputs):
         right, wrong = ([sample for sample in found if sample["right"] is which] for which in (True, False))
         missed = verified["images"] - verified["right"]
         titles = ["Right: the first of each class",
-                  f"Wrong: all {missed:,}" if missed == len(wrong) else f"Wrong: the first {len(wrong)} of {missed:,}"]
+                  f"Wrong: all {missed:,} of them" if missed == len(wrong) else f"Wrong: the first {len(wrong)} of {missed:,}"]
         groups = [{"title": title, "samples": group} for title, group in zip(titles, (right, wrong), strict=True)]
     else:
         groups = [{"title": f"The first {len(found)} random inputs", "samples": found}]
@@ -73,7 +75,7 @@ def _flat(value, key=""):
         for inner in sorted(value):
             yield from _flat(value[inner], f"{key} · {inner}" if key else str(inner))
     elif isinstance(value, list) and all(isinstance(entry, (str, int, float)) for entry in value):
-        yield key, ", ".join(map(str, value)) or "none"
+        yield key, ", ".join(entry if isinstance(entry, str) else json.dumps(entry) for entry in value) or "none"
     else:
         yield key, value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 

@@ -49,7 +49,7 @@ def folding(options):
         if key in ("pe", "simd"):
             parts.append(f"{key.upper()} {value}")
         elif key == "lanes":
-            parts.append(f"{value} at a time")
+            parts.append(f"{value} element{'s' * (value > 1)} at a time")
         elif key == "memory":
             parts.append(MEMORIES.get(value, value))
         elif key == "style":
