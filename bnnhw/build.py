@@ -150,7 +150,8 @@ def _tools(board, simulated):
     return [*(["verilator"] if simulated else []), *(["yosys", family.router[0], family.packer[0]] if family else [])]
 
 
-def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, bitstream=False, narrator=None):
+def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, bitstream=False, why=None,
+          narrator=None):
     """Write a build folder: all of it, or nothing.
 
     Parameters
@@ -167,6 +168,8 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
         How many images to verify in the Verilog, and in the synthesized netlist.
     bitstream : bool
         Whether to synthesize, place and route for ``board``.
+    why : str, optional
+        What the planner says of the plan: what holds it up, what a faster one would take.
     narrator : Narrator, optional
 
     Returns
@@ -202,6 +205,7 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
         if bitstream:
             facts |= make_bitstream(plan, stage / f"{name}.v", stage, board, netlist_images=netlist_images, dataset=dataset,
                                     narrator=narrator)
+        facts["why"] = why
         facts["tools"] = report.versions(_tools(board if bitstream else None, simulated=images or netlist_images))
         inputs = verify.images_for(plan.network, images, dataset)[0] if images else None
         (stage / "report.html").write_text(report.page(facts, plan, inputs=inputs), encoding="utf-8")
@@ -230,7 +234,7 @@ def run(args):
     folder = Path(args.output or Path("build", f"{name}-{args.board}" if board else name))
     with Narrator() as narrator:
         facts = build(name, found, plan, folder, board=board, images=args.verify, netlist_images=args.verify_netlist,
-                      bitstream=args.bitstream, narrator=narrator)
+                      bitstream=args.bitstream, why=why, narrator=narrator)
     console = Console()
     console.print(report.table(facts))
     if why:

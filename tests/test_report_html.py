@@ -61,7 +61,7 @@ def build():
             "hops": [{"kind": kind, "ns": ns, "cell": cell} for kind, ns, cell in hops]}}
     facts["netlist"] = facts["verified"] | {"images": 3}
     facts["board"], facts["link_fps"] = {"name": "icebreaker", "link": "UART at 1 Mbaud"}, 127.4
-    facts["tools"] = {"bnnhw": "0.1.0", "yosys": HOSTILE}
+    facts["tools"], facts["why"] = {"bnnhw": "0.1.0", "yosys": HOSTILE}, "layer 'fc' sets the interval"
     return json.loads(json.dumps(facts)), plan, inputs
 
 
@@ -71,7 +71,7 @@ def bare():
     network = residual()
     plan = folding.fold(network, lower(network), clock_hz=24_000_000)
     facts = report.describe(plan, Artifact(network), name="bare", verilog_sha256="0" * 64)
-    return facts | {"tools": report.versions([])}, plan
+    return facts | {"tools": report.versions([]), "why": None}, plan
 
 
 class Reader(html.parser.HTMLParser):
@@ -139,7 +139,7 @@ def test_what_it_says(build, page):
         f"{facts['latency_cycles']:,} cycles from an image's first value", "could run at 125 MHz", "65.5 % of up5k",
         "29 of its 30 block RAMs", "127 images/s", "UART at 1 Mbaud", "takes 8 ns, which allows 125 MHz",
         "from fc, unit to the board's link through 1 cell, and spends 68.8", "8 × 8 × 1 · 0 … 255 · 8 bits",
-        "8 × 8 × 4 · signs · 1 bit",
+        "8 × 8 × 4 · signs · 1 bit", "The planner: layer 'fc' sets the interval.",
         "seed 2, for 30 MHz", facts["model"]["network_sha256"], f"branch, buffer: {plan.fifos['conv0_to_sum']:,} words",
     ):
         assert said in text, said
@@ -156,7 +156,7 @@ def test_what_it_says(build, page):
 
 def test_what_is_not_known_is_not_said(bare):
     text = Reader(report.page(*bare)).text
-    assert "Built, not verified" in text and "not placed and routed" in text
+    assert "Built, not verified" in text and "not placed and routed" in text and "would be the next limit at" in text
     for absent in ("Exact", "slowest path", "buffers get", "taken for what", "Images", "Accuracy", "Area", "Link", "own record"):
         assert absent not in text, absent
 

@@ -15,7 +15,7 @@ def _name(report, label):
 
 
 def confusion(report):
-    """``names`` of classes, ``numbers`` (whether names are but their numbers), ``rows`` of cells (``count``, ``share`` of its row,
+    """``names`` of classes, ``numbers`` (whether those are their names), ``rows`` of cells (``count``, ``share`` of its row,
     ``strong``, ``right``); None without labels."""
     counts = (report["verified"] or {}).get("confusion")
     if counts is None:

@@ -71,9 +71,11 @@ def bottleneck(report):
     if interval > most:
         text += (f" Images follow each other every {number(interval)} cycles, {number(interval - most)} more, because stages "
                  "also wait for each other's words.")
-    if rest:
+    if report["why"]:
+        text += f" The planner: {report['why']}."
+    elif rest:
         following = max(rest, key=lambda layer: layer["cycles"])
         rate = report["clock_hz"] / following["cycles"]
-        text += (f" With more lanes there (a larger PE or SIMD, or a larger --fps), {following['name']} would be the next limit "
+        text += (f" With more lanes there (a larger PE or SIMD in plan.toml), {following['name']} would be the next limit "
                  f"at {number(following['cycles'])} cycles: {rate:,.0f} images/s at most.")
     return {"stages": slowest, "text": text}
