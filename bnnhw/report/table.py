@@ -6,7 +6,9 @@ __all__ = ["table"]
 
 
 def _folding(layer):
-    return ", ".join(f"{key} {value}" for key, value in layer["folding"].items()) or "-"
+    """What decides cycles and memory; plan.toml has the rest."""
+    return ", ".join(f"{key} {value}" for key, value in layer["folding"].items()
+                     if key != "depth" and (key, value) != ("style", "folded")) or "-"
 
 
 def table(report):
