@@ -21,7 +21,7 @@ def slowest(figures):
     -------
     dict or None
         ``ns``, in all; ``logic_ns`` and ``wire_ns``, its two parts; ``hops``, in order: ``kind`` (nextpnr's: ``clk-to-q``,
-        ``routing``, ``logic``, ``setup``), ``ns``, ``cell`` at its end, ``net`` (of wires). None where there is no such path.
+        ``routing``, ``logic``, ``setup``), ``ns``, ``cell`` at its end. None where there is no such path.
     """
     found = [path for path in figures.get("critical_paths", ())
              if path["from"] == path["to"] and ASYNC not in path["from"] and path["path"]]
@@ -31,8 +31,7 @@ def slowest(figures):
     wires = sum(hop["delay"] for hop in hops if hop["type"] == WIRE)
     total = sum(hop["delay"] for hop in hops)
     return {"ns": round(total, DIGITS), "logic_ns": round(total - wires, DIGITS), "wire_ns": round(wires, DIGITS),
-            "hops": [{"kind": hop["type"], "ns": round(hop["delay"], DIGITS), "cell": hop["to"]["cell"]}
-                     | ({"net": hop["net"]} if "net" in hop else {}) for hop in hops]}
+            "hops": [{"kind": hop["type"], "ns": round(hop["delay"], DIGITS), "cell": hop["to"]["cell"]} for hop in hops]}
 
 
 def stage_of(cell):

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnnhw import accelerator, folding, report, verify
+from bnnhw import accelerator, folding, models, report, verify
 from bnnhw.artifact import Artifact
 from bnnhw.ir import Add, ArgMax, Conv2d, Dense, Flatten, Input, Network, TensorType, Threshold
 from bnnhw.lower import lower
+from bnnhw.plan import Plan
 from bnnhw.report import pictures, words
 from bnnhw.report.drawing import drawing
 
@@ -204,6 +205,19 @@ def test_every_stream_is_drawn_once(seed):
         for other in found["branches"]:
             if one is not other and one["x"] == other["x"]:
                 assert one["end"] <= other["y"] or other["end"] <= one["y"] or one["end"] - other["y"] < found["tall"]
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_shipped_networks_are_drawn(name):
+    """With the first options of each stage; whatever kind of stage there is has words."""
+    network = models.load(name).network
+    stages = lower(network)
+    options = {stage.name: next(iter(stage.folding_space())) for stage in stages}
+    plan = Plan(network, stages, options, 1_000_000, fifos=dict.fromkeys(Plan(network, stages, options, 1).branches, 0))
+    found = drawing(plan, 1)
+    assert [box["name"] for box in found["boxes"]] == [stage.name for stage in stages]
+    assert {stage.kind for stage in stages} <= set(words.KINDS)
+    assert all(box["line"] == box["folding"] for box in found["boxes"]), "a folding is cut off"
 
 
 @settings(max_examples=30, deadline=None)

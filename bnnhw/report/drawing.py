@@ -63,7 +63,8 @@ def drawing(plan, limit):
     boxes = [{
         "y": y, "name": stage.name, "short": shortened(stage.name, TEXT - 9 - len(words.kind(stage))),
         "kind": words.kind(stage), "joins": len(stage.sources) > 1,
-        "folding": words.folding(plan.options[stage.name]), "cycles": cycles, "share": cycles / most, "slowest": cycles >= limit,
+        "folding": words.folding(stage, plan.options[stage.name]), "cycles": cycles, "share": cycles / most,
+        "slowest": cycles >= limit,
     } for stage, y, cycles in zip(stages, tops, cycles_of, strict=True)]
     for box in boxes:
         box["line"] = shortened(box["folding"])

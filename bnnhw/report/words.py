@@ -1,6 +1,7 @@
 """How a report says numbers, kinds of stages, foldings and types."""
 
 from ..gateware.window import outputs
+from ..stages.lookup import LookupStage
 from ..stages.windowed import WindowStage
 
 __all__ = ["duration", "folding", "kind", "number", "percent", "shape_of", "tensor", "values"]
@@ -14,6 +15,7 @@ KINDS = {
 MEMORIES = {"bram": "weights in block RAM", "lut": "weights in LUTs"}
 SPACE = "\N{NO-BREAK SPACE}"      # between number and unit
 DIGITS = 4
+SILENT = ("kind", "depth", "fabric", "blocks")     # options that do not say how parallel a stage is
 UNITS = ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
@@ -41,20 +43,22 @@ def kind(stage):
     return KINDS.get(stage.kind, stage.kind) + size
 
 
-def folding(options):
-    """How parallel a stage is, from its :class:`~bnnhw.stages.base.Options`; "" where there is nothing to say."""
-    table = options.model_dump(exclude={"kind", "depth"})
+def folding(stage, options):
+    """How parallel ``stage`` is with ``options``; "" where there is nothing to say."""
     parts = []
-    for key, value in table.items():
+    if isinstance(stage, LookupStage):
+        sizes = [len(tables) for _, tables in stage.layers]
+        parts.append(f"{sum(sizes):,} tables, {len(sizes)} layer{'s' * (len(sizes) > 1)}")
+    for key, value in options.model_dump(exclude=set(SILENT)).items():
         if key in ("pe", "simd"):
             parts.append(f"{key.upper()} {value}")
         elif key == "lanes":
-            parts.append(f"{value} element{'s' * (value > 1)} at a time")
+            parts.append(f"{value:,} at a time")
         elif key == "memory":
             parts.append(MEMORIES.get(value, value))
         elif key == "style":
             parts += ["weights as gates"] if value == "unfolded" else []
-        elif key != "fabric":
+        else:
             parts.append(f"{key} {value}")
     return " · ".join(parts)
 
