@@ -3,13 +3,26 @@ import base64
 import itertools
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 
 SETTING = "BNNHW_BROWSER"       # path of a Chromium or Chrome, where it is not on PATH under a usual name
+OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars",
+           "--disable-background-networking")
+PATIENCE_S = 60
 BLOCK = 1 << 20                 # bytes read at a time
+# Becomes the browser, which reads from descriptor 3 and writes to 4.
+START = """\
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(number), fcntl.F_DUPFD_CLOEXEC, 10) for number in sys.argv[1:3]]
+for number, end in zip((3, 4), ends):
+    os.dup2(end, number)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "headless_shell")
 
 
@@ -42,24 +55,21 @@ class Page:
         theirs_in, self.out = os.pipe()
         self.pages, theirs_out = os.pipe()
         self.read = b""
-
-        def descriptors():      # the browser reads from 3 and writes to 4
-            kept = os.dup(theirs_in), os.dup(theirs_out)
-            kept = tuple(os.dup(fd) if fd in (3, 4) else fd for fd in kept)
-            for number, fd in zip((3, 4), kept, strict=True):
-                os.dup2(fd, number)
         self.process = subprocess.Popen(
-            [self.program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-             "--hide-scrollbars", "--disable-background-networking", f"--user-data-dir={self.profile.name}",
-             "--remote-debugging-pipe", "about:blank"],
-            preexec_fn=descriptors, close_fds=False, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            [sys.executable, "-c", START, str(theirs_in), str(theirs_out), self.program, *OPTIONS,
+             f"--user-data-dir={self.profile.name}", "--remote-debugging-pipe", "about:blank"],
+            pass_fds=(theirs_in, theirs_out), start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
         os.close(theirs_in)
         os.close(theirs_out)
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.ask(f"{domain}.enable")
+        try:
+            target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+            self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                self.ask(f"{domain}.enable")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception):
@@ -74,6 +84,8 @@ class Page:
 
     def _message(self):
         while b"\0" not in self.read:
+            if not select.select([self.pages], [], [], PATIENCE_S)[0]:
+                raise BrowserError(f"the browser has said nothing for {PATIENCE_S} s")
             more = os.read(self.pages, BLOCK)
             if not more:
                 raise BrowserError("the browser has ended")
