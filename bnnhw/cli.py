@@ -19,6 +19,7 @@ VERBS = {
     "info": ("bnnhw.info", "say what a .bnn file holds"),
     "evaluate": ("bnnhw.evaluate", "count the images of a data set that a network gets right"),
     "build": ("bnnhw.build", "turn a network into Verilog, check it, and make a bitstream"),
+    "explore": ("bnnhw.explore", "say what every board would make of a network, by estimates"),
     "simulate": ("bnnhw.simulate", "run images through a built accelerator's Verilog"),
     "run": ("bnnhw.run", "classify images on a board, or on a simulated one"),
     "flash": ("bnnhw.flash", "load a bitstream into a board"),

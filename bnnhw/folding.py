@@ -17,6 +17,7 @@ ANY_DEVICE = "up5k"             # by its costs options are compared where no dev
 OF_FABRIC = {"ecp5": "ecp5-25f", "gowin": "gw2a-18"}            # where only the family is
 TRIES = 5                       # of plans whose buffers take more than was thought, or whose latency is another
 CLOSE = 0.95                    # of the latency asked for: near enough
+STRETCH = 1.5                   # of the bound on a latency, where nothing keeps it
 
 
 def usual_fps(stages, clock_hz):
@@ -51,7 +52,7 @@ def fold(network, stages, *, clock_hz, fps=None, buffers="rate", fabric=None):
     """
     planner = Planner(stages, DEVICES[OF_FABRIC.get(fabric, ANY_DEVICE)], clock_hz, fabric=fabric)
     interval = planner.interval(fps or usual_fps(stages, clock_hz))
-    return _plan(network, planner, unlimited(planner.problem, interval, planner.limits.area), buffers)
+    return _plan(network, planner, unlimited(planner.problem, interval, planner.limits[-1].area), buffers)
 
 
 def _plan(network, planner, design, buffers):
@@ -83,7 +84,7 @@ def choose(network, planner, *, fps=None, latency=None, buffers="rate"):
         Images per second: the least area that gives as many; :data:`AS_FAST_AS_FITS`: the most that fit. Where neither this nor
         ``latency`` is given, :func:`usual_fps`, or what fits where that does not.
     latency : float, optional
-        Seconds from an image's first beat to its result's last: the least area within that.
+        Seconds from an image's first beat to its result's last, which the plan keeps to the cycle, with the least area.
     buffers : str
 
     Returns
@@ -93,45 +94,52 @@ def choose(network, planner, *, fps=None, latency=None, buffers="rate"):
     Raises
     ------
     PlanError
-        Nothing does. The message names what is missing, the stage that takes most of it, and the smallest device that would do.
+        There is no such plan. Without ``latency`` the message names what is missing, the stage that takes most of it, and the
+        smallest device that would do.
     """
-    cycles = latency and int(latency * planner.clock_hz * (1 + 1e-9))
-    target, best = cycles, None
+    if latency:
+        return _soon(network, planner, int(latency * planner.clock_hz * (1 + 1e-9)), buffers)
     for _ in range(TRIES):
-        design = _design(planner, fps, target, best)
-        if design is None:
-            break
+        if fps == AS_FAST_AS_FITS:
+            design = planner.fastest()
+        else:
+            design = planner.at(fps) if fps else planner.usual(usual_fps(planner.stages, planner.clock_hz))
         plan = _plan(network, planner, design, buffers)
         less = planner.beyond(design, plan)
-        if less:
-            planner = less
+        if less is None:
+            return Chosen(plan, design, planner)
+        planner = less
+    raise PlanError(f"no plan was found for {planner.device.name}: its buffers take more than was foreseen")
+
+
+def _soon(network, planner, cycles, buffers):
+    """The :class:`Chosen` of the least area with a latency of at most ``cycles``.
+
+    The planner's bound may be off in either direction, so that its target is moved by what plans really have.
+    """
+    target, tried, best, shortest = cycles, None, None, math.inf
+    for _ in range(TRIES):
+        design = planner.within(target)
+        if design is None and tried is None:
+            target = int(target * STRETCH)
             continue
-        found = Chosen(plan, design, planner)
-        if not latency:
-            return found
-        if plan.latency_cycles <= cycles:
-            if best is None or planner.area(design) < planner.area(best.design):
-                best = found
-            if plan.latency_cycles >= CLOSE * cycles:
-                break
+        if design is None or tried == design:
+            break
+        tried, plan = design, _plan(network, planner, design, buffers)
+        less = planner.beyond(design, plan)
+        if less:
+            planner, tried = less, None
+            continue
+        shortest = min(shortest, plan.latency_cycles)
+        if plan.latency_cycles <= cycles and (best is None or planner.area(design) < planner.area(best.design)):
+            best = Chosen(plan, design, planner)
+        if CLOSE * cycles <= plan.latency_cycles <= cycles:
+            break
         target = int(target * cycles / plan.latency_cycles)
     if best is None:
-        raise PlanError(f"no plan was found for {planner.device.name}: what its buffers take was not foreseen")
+        found = f"; the shortest that was found is {shortest:,}" if shortest < math.inf else ""
+        raise PlanError(f"no plan for {planner.device.name} has a latency of {cycles:,} cycles{found}")
     return best
-
-
-def _design(planner, fps, cycles, best):
-    """The design for a goal, or None where a longer latency than is asked for gives no better one than ``best``."""
-    if cycles:
-        try:
-            return planner.within(cycles)
-        except PlanError:
-            if best is None:
-                raise
-            return None
-    if fps == AS_FAST_AS_FITS:
-        return planner.fastest()
-    return planner.at(fps) if fps else planner.usual(usual_fps(planner.stages, planner.clock_hz))
 
 
 def check_fabric(plan, device):

@@ -23,7 +23,8 @@ def problems(draw):
         sources = names[-1:] + ([draw(st.sampled_from(names))] if names and draw(st.booleans()) else [])
         steps.append(Step(f"s{k}", tuple(sources), choices))
     cost = {(a, b): 0 if a == b else draw(st.integers(0, 9)) for a in (1, 2, 3, 4, 6) for b in (1, 2, 3, 4, 6)}
-    return Problem(steps, lambda name, port, have, want: cost[have, want], lambda name, give: (give, give // 4))
+    return Problem(steps, lambda name, port, have, want: cost[have, want], lambda name, give: (give, give // 4),
+                   lambda lanes: (lanes, lanes // 3))
 
 
 def everything(problem):
@@ -84,7 +85,7 @@ def test_least_crowded(problem, limits):
 
 def test_a_shorter_path_is_taken_where_it_costs_nothing():
     step = Step("s", (), tuple(Choice(k, 1, 1, 1, 5, 1, 0, path) for k, path in enumerate((9.0, 4.0, 7.0))))
-    assert fastest(Problem([step], None, None), Limits(9, 9)).chosen["s"].path_ns == 4.0
+    assert fastest(Problem([step], None, None, lambda lanes: (0, 0)), Limits(9, 9)).chosen["s"].path_ns == 4.0
 
 
 @pytest.mark.parametrize("luts, brams, area, crowding", [(50, 5, 1000, 0.5), (100, 20, 3000, 2.0), (0, 0, 0, 0)])

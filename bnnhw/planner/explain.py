@@ -4,14 +4,22 @@ from dataclasses import dataclass
 
 from .search import Design, cheapest, unlimited
 
-__all__ = ["Relief", "Shortage", "bottleneck", "relief", "shortage"]
+__all__ = ["Relief", "Shortage", "bottleneck", "explanation", "relief", "shortage"]
 
-RESOURCES = {"luts": "cells", "brams": "block RAMs"}
+RESOURCES = {"luts": "cell", "brams": "block RAM"}
 
 
 def bottleneck(design):
     """Names of the stages that set the interval."""
     return [name for name, choice in design.chosen.items() if choice.cycles == design.interval]
+
+
+def _count(number, what):
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _costs(design):
+    return " and ".join(_count(getattr(design, name), what) for name, what in RESOURCES.items())
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,8 @@ class Shortage:
     def __str__(self):
         needed, free = (getattr(own, self.resource) for own in (self.design, self.limits))
         share = getattr(self.design.chosen[self.stage], self.resource)
-        return (f"{needed:,} {RESOURCES[self.resource]} are needed, and {max(0, free):,} are free; layer {self.stage!r} alone "
-                f"takes {share:,}")
+        return (f"at least {_count(needed, RESOURCES[self.resource])} are needed, and there are {free:,}; layer {self.stage!r} "
+                f"alone takes {share:,}")
 
 
 def shortage(problem, limits, interval):
@@ -79,3 +87,18 @@ def shortage(problem, limits, interval):
     resource = max(shares, key=shares.get)
     stage = max(design.chosen, key=lambda name: getattr(design.chosen[name], resource))
     return Shortage(design, limits, resource, stage)
+
+
+def explanation(design, relief, clock_hz):
+    """What sets the interval of ``design``, and what its ``relief`` would take, in one line."""
+    *others, last = (repr(name) for name in bottleneck(design))
+    who = f"layers {', '.join(others)} and {last} set" if others else f"layer {last} sets"
+    text = f"{who} the interval, {_count(design.interval, 'cycle')}"
+    if relief is None:
+        return f"{text}, the least that this network can have"
+    faster = relief.design
+    text += (f"; the next faster design has {faster.interval:,} ({clock_hz / faster.interval:,.0f} images/s) and takes "
+             f"{_costs(faster)} instead of {_costs(design)}")
+    if not relief.missing:
+        return f"{text}: it would fit"
+    return f"{text}: {' and '.join(_count(count, RESOURCES[name]) for name, count in relief.missing.items())} too many"

@@ -8,14 +8,14 @@ from types import SimpleNamespace
 from .. import estimate
 from ..devices import DEVICES
 from ..plan import PlanError
-from .explain import RESOURCES, bottleneck, relief, shortage
+from .explain import explanation, relief, shortage
 from .latency import least_area
 from .search import Limits, cheapest, fastest
 from .tables import tables
 
 __all__ = ["MARGIN", "Planner", "has_estimates"]
 
-MARGIN = 0.85       # of a device's cells: estimates may be off by a tenth, and a fuller device routes slowly
+MARGIN = 0.85       # of a device's cells: estimates may be off by a tenth, and a fuller device is slow, and slow to route
 
 
 def has_estimates(device):
@@ -42,12 +42,13 @@ class Planner:
 
     Attributes
     ----------
-    limits : Limits
-        :data:`MARGIN` of the device's cells, and its block RAMs; less where plans are known to take more than was foreseen.
+    limits : tuple of Limits
+        :data:`MARGIN` of the device's cells, with its block RAMs; all of them, for what does not fit otherwise. Less where plans
+        are known to take more than was foreseen.
     """
     def __init__(self, stages, device, clock_hz, board=None, *, fabric):
         self.stages, self.device, self.clock_hz, self.board, self.fabric = stages, device, clock_hz, board, fabric
-        self.limits = self.room = Limits(int(MARGIN * device.luts), device.brams)
+        self.limits = self.room = tuple(Limits(int(part * device.luts), device.brams) for part in (MARGIN, 1))
 
     @functools.cached_property
     def problem(self):
@@ -86,86 +87,78 @@ class Planner:
             raise PlanError(f"layer {slowest!r}: {cycles} cycles per image are not enough: {how} {least[slowest]}")
         return cycles
 
+    def _first(self, find):
+        """What ``find(limits)`` gives within the first limits that are enough, or None."""
+        return next(filter(None, map(find, self.limits)), None)
+
     def fastest(self):
-        """The :class:`~.search.Design` with the most images per second that fits.
+        """The :class:`~.search.Design` with the most images per second that fits; where nothing fits into :data:`MARGIN` of the
+        cells, that of the least area.
 
         Raises
         ------
         PlanError
-            None does; it names what is missing, the stage that takes most of it, and the smallest device on which one would.
+            Nothing fits; it names what is missing, the stage that takes most of it, and the smallest device that would do.
         """
-        design = fastest(self.problem, self.limits)
+        slowest = self.problem.intervals[-1]
+        design = fastest(self.problem, self.limits[0]) or cheapest(self.problem, self.limits[-1], slowest)
         if design is None:
-            raise self._refusal(f"the network does not fit {self.device.name}", self.problem.intervals[-1])
+            raise self._refusal(f"the network does not fit {self.device.name}", slowest)
         return design
 
     def at(self, fps):
         """The design of the least area with at least ``fps`` images per second. Raises :exc:`PlanError`, as :meth:`fastest`."""
         cycles = self.interval(fps)
-        design = cheapest(self.problem, self.limits, cycles)
+        design = self._first(lambda limits: cheapest(self.problem, limits, cycles))
         if design is None:
-            best = fastest(self.problem, self.limits)
+            best = fastest(self.problem, self.limits[0])
             most = f"; at most {self.clock_hz / best.interval:,.0f} images/s fit" if best else ""
             raise self._refusal(f"{fps:,.0f} images/s do not fit {self.device.name}", cycles, most)
         return design
 
     def usual(self, fps):
-        """The design of the least area with ``fps`` images per second; where that does not fit, the fastest that does."""
+        """The design of the least area with ``fps`` images per second; where there is no room for that, the fastest that fits."""
         cycles = int(self.clock_hz // fps)
-        return cycles >= self.problem.least and cheapest(self.problem, self.limits, cycles) or self.fastest()
+        return cycles >= self.problem.least and cheapest(self.problem, self.limits[0], cycles) or self.fastest()
 
     def within(self, cycles):
-        """The design of the least area whose latency is at most ``cycles``, by the bound of :mod:`.latency`."""
-        design = least_area(self.problem, self.stages, self.limits, cycles)
-        if design is None:
-            raise PlanError(f"a latency of {cycles:,} cycles cannot be had on {self.device.name}: ask for more, or take a larger "
-                            "device")
-        return design
+        """The design of the least area whose latency is at most ``cycles`` by the bound of :mod:`.latency`, or None."""
+        return self._first(lambda limits: least_area(self.problem, self.stages, limits, cycles))
 
     def _refusal(self, what, cycles, more=""):
         """The :exc:`PlanError` for an interval at which nothing fits."""
         smallest = self.smallest(cycles)
         which = f"the smallest device that would do is {smallest}" if smallest else "no device that bnnhw knows would do"
-        return PlanError(f"{what}: {shortage(self.problem, self.limits, cycles)}{more}; {which}")
+        return PlanError(f"{what}: {shortage(self.problem, self.limits[-1], cycles)}{more}; {which}")
 
     def smallest(self, cycles):
         """The name of the device with the fewest cells on which an interval of ``cycles`` fits, board included; or None."""
         for device in sorted(DEVICES.values(), key=lambda device: (device.luts, device.brams)):
             if device is not self.device and has_estimates(device):
                 other = Planner(self.stages, device, self.clock_hz, self.board, fabric=device.family)
-                if cheapest(other.problem, other.limits, cycles):
+                if cheapest(other.problem, other.limits[0], cycles):
                     return device.name
         return None
 
     def explain(self, design):
         """Why ``design`` is not faster, and what a faster one would take, in one line."""
-        names = " and ".join(repr(name) for name in bottleneck(design))
-        several = len(bottleneck(design)) > 1
-        text = f"layer{'s' if several else ''} {names} set{'' if several else 's'} the interval, {design.interval:,} cycles"
-        found = relief(self.problem, self.limits, design)
-        if found is None:
-            return f"{text}, the least that the network can have"
-        faster = found.design
-        text += (f"; the next faster design has {faster.interval:,} ({self.clock_hz / faster.interval:,.0f} images/s) and takes "
-                 f"{faster.luts:,} cells and {faster.brams} block RAMs instead of {design.luts:,} and {design.brams}")
-        if not found.missing:
-            return f"{text}: it would fit"
-        missing = " and ".join(f"{count:,} {RESOURCES[name][:len(RESOURCES[name]) - (count == 1)]}"
-                               for name, count in found.missing.items())
-        return f"{text}: {missing} too many"
+        found = relief(self.problem, self.limits[0], design)
+        return explanation(design, found, self.clock_hz)
 
     def area(self, design):
         """What ``design`` takes of the device: its shares of cells and block RAMs together, in a unit of its own."""
-        return self.limits.area(design.luts, design.brams)
+        return self.limits[-1].area(design.luts, design.brams)
 
     def beyond(self, design, plan):
-        """None where ``plan``, which was made of ``design``, is within the limits by the estimate of the whole; else a planner
-        that knows how much the search had left out."""
+        """None where ``plan``, which was made of ``design``, fits by the estimate of the whole; else a planner that knows how
+        much the search had left out."""
         cost = estimate.of_plan(plan, self.device) + self._wrapper(plan.input_lanes * plan.element_bytes)
         luts, brams = math.ceil(cost.luts), cost.brams
-        if luts <= self.room.luts and brams <= self.room.brams:
+        fitting = next(room for room, limits in zip(self.room, self.limits, strict=True) if design.luts <= limits.luts)
+        if luts <= fitting.luts and brams <= fitting.brams:
             return None
         other = copy.copy(self)
-        other.limits = Limits(min(self.limits.luts, self.room.luts - max(0, luts - design.luts)),
-                              min(self.limits.brams, self.room.brams - max(0, brams - design.brams)))
+        other.limits = tuple(Limits(min(limits.luts, room.luts - max(0, luts - design.luts)),
+                                    min(limits.brams, room.brams - max(0, brams - design.brams)))
+                             for limits, room in zip(self.limits, self.room, strict=True))
         return other

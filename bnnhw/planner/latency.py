@@ -59,4 +59,4 @@ def _capped(problem, passing, pace, unit):
         if not own:
             return None
         steps.append(Step(step.name, step.sources, own))
-    return Problem(steps, problem.convert, problem.fork)
+    return Problem(steps, problem.convert, problem.fork, problem.around)

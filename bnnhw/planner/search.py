@@ -77,9 +77,11 @@ class Problem:
         What width converters in front of a stage take; they have no block RAMs.
     fork : callable (step name, lanes) -> (luts, brams)
         Of what stands behind a stage with several takers.
+    around : callable (lanes) -> (luts, brams)
+        Of what stands around all stages, by the lanes at the input.
     """
-    def __init__(self, steps, convert, fork):
-        self.steps, self.convert, self.fork = steps, convert, fork
+    def __init__(self, steps, convert, fork, around):
+        self.steps, self.convert, self.fork, self.around = steps, convert, fork, around
         last = {source: k for k, step in enumerate(steps) for source in step.sources}
         takers = [source for step in steps for source in step.sources]
         self.open = [{step.name for step in steps[:k + 1] if last.get(step.name, 0) > k} for k in range(len(steps))]
@@ -97,7 +99,7 @@ class Problem:
         Returns
         -------
         list of (Choice, luts, brams, delay)
-            With what a fork costs; without ``timed`` delays are zero.
+            With what stands beside the stage; without ``timed`` delays are zero.
         """
         kept = {}
         for choice in sorted((choice for choice in step.choices if choice.cycles <= interval),
@@ -105,19 +107,26 @@ class Problem:
             equals = kept.setdefault((choice.want, choice.give), [])
             if not any(other.brams <= choice.brams and other.delay * timed <= choice.delay * timed for other in equals):
                 equals.append(choice)
-        fork = {give: self.fork(step.name, give) if step.name in self.forked else (0, 0) for _, give in kept}
-        return [(choice, choice.luts + fork[give][0], choice.brams + fork[give][1], choice.delay * timed)
-                for (_, give), equals in kept.items() for choice in equals]
+        found = []
+        for (want, give), equals in kept.items():
+            luts, brams = self.beside(step, want, give)
+            found += [(choice, choice.luts + luts, choice.brams + brams, choice.delay * timed) for choice in equals]
+        return found
+
+    def beside(self, step, want, give):
+        """(luts, brams) of what comes with a stage: a fork behind it, at the input what stands around all."""
+        parts = ([self.fork(step.name, give)] if step.name in self.forked else []) + ([] if step.sources else [self.around(want)])
+        return sum(luts for luts, _ in parts), sum(brams for _, brams in parts)
 
     def cost(self, chosen):
         """What a design costs, given one :class:`Choice` for each stage's name: (luts, brams)."""
         luts = brams = 0
         for step in self.steps:
             own = chosen[step.name]
-            fork = self.fork(step.name, own.give) if step.name in self.forked else (0, 0)
-            luts += own.luts + fork[0] + sum(self.convert(step.name, port, chosen[source].give, own.want)
-                                             for port, source in enumerate(step.sources))
-            brams += own.brams + fork[1]
+            beside = self.beside(step, own.want, own.give)
+            luts += own.luts + beside[0] + sum(self.convert(step.name, port, chosen[source].give, own.want)
+                                               for port, source in enumerate(step.sources))
+            brams += own.brams + beside[1]
         return luts, brams
 
 

@@ -7,8 +7,8 @@ Two things are known only once the whole plan is there, and are taken as they wi
 - The buffer of a branch holds what comes in while the longer branch fills its windows (:func:`branch_words`).
 """
 
+import functools
 import math
-from dataclasses import replace
 from fractions import Fraction
 
 from .. import estimate
@@ -34,23 +34,26 @@ def candidates(stage, fabric, clock_hz):
             yield options
 
 
+@functools.lru_cache(256)
 def _pixels(stage):
     """The most pixels that a window buffer holds: one more than with a whole pixel per word."""
     whole = max(stage.folding_space(), key=stage.lanes)
     return max(stage.rate(whole, int(pace * stage.cycles(whole))) for pace in PACES) + 1
 
 
-def buffer_words(stage, options, pixels):
-    """Words of a stage's own buffer. ``pixels`` are those of a window buffer, else None."""
-    return stage.rate(options, 0) if pixels is None else pixels * (stage.channels // stage.lanes(options)[0])
+def buffer_words(stage, options):
+    """Words of a stage's own buffer, as a plan will most likely have it."""
+    if isinstance(stage, WindowStage):
+        return _pixels(stage) * (stage.channels // stage.lanes(options)[0])
+    return stage.rate(options, 0)
 
 
 def lag(stage):
-    """The part of a frame that comes in before anything goes out."""
-    if isinstance(stage, WindowStage):
-        whole = max(stage.folding_space(), key=stage.lanes)
-        return Fraction(stage.live(whole), math.prod(stage.image))
-    return Fraction(0)
+    """The part of a frame that has come in when the first result goes out: what the first window covers, padding apart."""
+    if not isinstance(stage, WindowStage):
+        return Fraction(0)
+    (rows, columns), (top, _, left, _), (_, width) = stage.kernel, stage.padding, stage.image
+    return Fraction((rows - 1 - top) * width + columns - left, math.prod(stage.image))
 
 
 def branch_words(stages):
@@ -97,22 +100,22 @@ def tables(stages, device, clock_hz, fabric, around):
         cost = estimate.of_fork(give * stage.bits_out, depths, device)
         return math.ceil(cost.luts), cost.brams
 
-    def choices(stage):
-        for choice in _choices(stage, device, clock_hz, fabric):
-            ends = estimate.Estimate() if stage.sources else around(choice.want)
-            yield replace(choice, luts=choice.luts + math.ceil(ends.luts), brams=choice.brams + ends.brams)
-    return Problem([Step(stage.name, stage.sources, tuple(choices(stage))) for stage in stages], convert, fork)
+    def rounded(lanes):
+        cost = around(lanes)
+        return math.ceil(cost.luts), cost.brams
+    steps = [Step(stage.name, stage.sources, _choices(stage, device, clock_hz, fabric)) for stage in stages]
+    return Problem(steps, convert, fork, rounded)
 
 
 def _choices(stage, device, clock_hz, fabric):
-    pixels = _pixels(stage) if isinstance(stage, WindowStage) else None
     found = []
     for options in candidates(stage, fabric, clock_hz):
         sized = options
         if isinstance(options, BufferOptions):
-            sized = options.model_copy(update={"depth": buffer_words(stage, options, pixels)})
+            sized = options.model_copy(update={"depth": buffer_words(stage, options)})
         cost = estimate.of_stage(stage, sized, device)
         want, give = stage.lanes(options)
         found.append(Choice(options, stage.cycles(options), want, give, math.ceil(cost.luts), cost.brams, path_ns=cost.path_ns))
-    enough = max(1e9 / clock_hz, min(choice.path_ns for choice in found))
+    folded = [choice.path_ns for choice in found if not hasattr(choice.options, "fabric")]
+    enough = max([1e9 / clock_hz, *([min(folded)] if folded else [])])
     return tuple(choice for choice in found if choice.path_ns <= enough or hasattr(choice.options, "fabric"))

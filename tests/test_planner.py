@@ -1,0 +1,326 @@
+"""The planner on real networks: costs, goals, limits, explanations."""
+
+import dataclasses
+import importlib
+import itertools
+import math
+import random
+import re
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from bnnhw import boards, cli, estimate, explore, folding, models
+from bnnhw.devices import DEVICES
+from bnnhw.lower import lower
+from bnnhw.plan import Plan, PlanError
+from bnnhw.planner import goals
+from bnnhw.planner.goals import MARGIN, Planner, has_estimates
+from bnnhw.planner.search import Limits
+from bnnhw.planner.tables import FORK_WORDS, branch_words, buffer_words, candidates
+from bnnhw.stages.base import BufferOptions
+
+from .networks import dense_network, networks
+from .topologies import random_network
+
+UP5K, ECP5 = DEVICES["up5k"], DEVICES["ecp5-25f"]
+CLOCK_HZ = 24_000_000
+TFC = dense_network([64, 64, 64, 10], (28, 28, 1))
+
+
+def planner(network=TFC, device=UP5K, *, scores=False, board=None, clock_hz=CLOCK_HZ, **changed):
+    device = dataclasses.replace(device, **changed)
+    return Planner(lower(network, scores=scores), device, clock_hz, board, fabric=device.family)
+
+
+def everything(problem, most):
+    """All designs' (interval, luts, brams), where they are at most so many."""
+    assume(math.prod(len(step.choices) for step in problem.steps) <= most)
+    for chosen in itertools.product(*(step.choices for step in problem.steps)):
+        own = {step.name: choice for step, choice in zip(problem.steps, chosen, strict=True)}
+        yield max(choice.cycles for choice in chosen), *problem.cost(own)
+
+
+@settings(max_examples=15, deadline=None)
+@given(network=networks(max_width=3), share=st.floats(0, 1.2), brams=st.integers(0, 6), interval=st.integers(1, 60))
+def test_real_networks_exhaustively(network, share, brams, interval):
+    """The fastest that fits, the least area for a rate, and what comes nearest to fitting."""
+    own = planner(network, luts=10_000, brams=brams)
+    found = list(everything(own.problem, 20_000))
+    least, most = min(luts for _, luts, _ in found), max(luts for _, luts, _ in found)
+    limits = Limits(int(least + share * (most - least)), brams)
+    own.limits = limits, limits
+    fitting = [(cycles, limits.area(luts, used)) for cycles, luts, used in found if luts <= limits.luts and used <= brams]
+    if not fitting:
+        with pytest.raises(PlanError, match="^the network does not fit up5k: at least "):
+            own.fastest()
+        return
+    design = own.fastest()
+    assert (design.interval, limits.area(design.luts, design.brams)) == min(fitting)
+    quick = [area for cycles, area in fitting if cycles <= interval]
+    if quick:
+        design = own.at(CLOCK_HZ / interval)
+        assert design.interval <= interval and limits.area(design.luts, design.brams) == min(quick)
+    else:
+        with pytest.raises(PlanError):
+            own.at(CLOCK_HZ / interval)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_costs_are_those_of_the_plan(seed):
+    """What the search adds up is the estimate of a plan whose buffers are as deep as the planner takes them to be."""
+    network, rng = random_network(seed), random.Random(seed)
+    stages = lower(network)
+    own = Planner(stages, ECP5, CLOCK_HZ, fabric=None)
+    waits = branch_words(stages)
+    for _ in range(5):
+        chosen = {step.name: rng.choice(step.choices) for step in own.problem.steps}
+        options, fifos = {}, {}
+        for stage in stages:
+            options[stage.name] = mine = chosen[stage.name].options
+            if isinstance(mine, BufferOptions):
+                options[stage.name] = mine.model_copy(update={"depth": buffer_words(stage, mine)})
+        shape = Plan(network, stages, options, CLOCK_HZ)
+        for element in shape.shape:
+            if len(element.streams) > 1:
+                parts = waits[element.sources[0]]
+                for stream, part in zip(element.streams, parts, strict=True):
+                    fifos[stream] = math.ceil(part * element.words_out) + FORK_WORDS if part else 0
+        plan = dataclasses.replace(shape, fifos=fifos)
+        luts, brams = own.problem.cost(chosen)
+        whole = estimate.of_plan(plan, ECP5)
+        assert brams == whole.brams
+        assert 0 <= luts - whole.luts <= len(plan.elements) + 1      # rounded up one by one
+
+
+def test_only_paths_that_fit_the_clock():
+    """Where a stage has any; else its shortest."""
+    for clock_hz in (10e6, 30e6, 200e6):
+        problem = planner(clock_hz=clock_hz).problem
+        for step in problem.steps:
+            folded = [choice for choice in step.choices if not hasattr(choice.options, "fabric")]
+            paths = {choice.path_ns for choice in folded}
+            assert not paths or max(paths) <= 1e9 / clock_hz or len(paths) == 1
+    assert len(planner(clock_hz=10e6).problem.steps[1].choices) > len(planner(clock_hz=30e6).problem.steps[1].choices)
+
+
+def test_circuits_of_constants():
+    stage = lower(TFC)[1]
+    assert {getattr(options, "style", "") for options in candidates(stage, None, CLOCK_HZ)} == {"folded"}
+    unfolded = [options for options in candidates(stage, "ecp5", 60_000_000) if options.style == "unfolded"]
+    assert [(options.fabric, options.depth) for options in unfolded] == [("ecp5", 3)]
+
+
+def test_within_the_margin():
+    own = planner()
+    design = own.fastest()
+    assert design.luts <= MARGIN * UP5K.luts and design.brams <= UP5K.brams
+    # Where that is not enough it is the least area, whatever the rate.
+    least = own.at(1)
+    tight = planner(luts=int(least.luts / 0.9))
+    assert tight.fastest() == tight.at(1)
+    assert MARGIN * tight.device.luts < tight.fastest().luts <= tight.device.luts
+
+
+def test_more_room_is_never_slower():
+    rates = [planner(luts=luts, brams=brams).fastest().interval for luts, brams in
+             ((3000, 24), (3000, 30), (4000, 30), (5280, 30), (20_000, 30), (20_000, 200))]
+    assert rates == sorted(rates, reverse=True) and rates[0] > rates[-1]
+
+
+def test_a_board_takes_room():
+    board = boards.find("icebreaker")
+    assert planner(board=board).fastest().interval >= planner().fastest().interval
+    with_board, without = (planner(board=own).at(1000) for own in (board, None))
+    assert with_board.luts - without.luts > 300 and with_board.brams > without.brams
+
+
+def test_usual_rate():
+    """100,000 images per second where they fit, else as many as fit."""
+    assert folding.usual_fps(lower(TFC), CLOCK_HZ) == 100_000
+    assert planner().usual(100_000) == planner().at(100_000)
+    small = planner(luts=2200)
+    assert small.usual(100_000) == small.fastest() and small.fastest().interval > 240
+
+
+SFC = dense_network([256, 256, 256, 10], (28, 28, 1))
+
+
+NEEDED = r"at least [\d,]+ (cells|block RAMs) are needed, and there are [\d,]+; layer 'fc\d' alone takes [\d,]+"
+
+
+@pytest.mark.parametrize("network, fps, message", [
+    (SFC, None, f"the network does not fit up5k: {NEEDED}; the smallest device that would do is gw1nr-9"),
+    (TFC, 400_000, f"400,000 images/s do not fit up5k: {NEEDED}; at most [\\d,]+ images/s fit; the smallest device that would do "
+                   "is gw1nr-9"),
+    (TFC, 48e6, "48,000,000 images/s at 24 MHz: at most one image per cycle is possible"),
+    (TFC, 12e6, r"layer 'fc1': 2 cycles per image are not enough: at the most parallel it takes \d+"),
+])
+def test_refusals(network, fps, message):
+    own = Planner(lower(network), UP5K, CLOCK_HZ, fabric=None if fps == 12e6 else "ice40")
+    with pytest.raises(PlanError, match=f"^{message}$"):
+        own.at(fps) if fps else own.fastest()
+
+
+def test_the_smallest_device_is_one(monkeypatch):
+    """It does, and none with fewer cells does."""
+    own = planner(SFC)
+    fitting = {device.name for device in DEVICES.values() if has_estimates(device) and device.luts < 25_000 and (
+        design := _tried(planner(SFC, device))) and design.luts <= MARGIN * device.luts}
+    assert own.smallest(own.problem.intervals[-1]) == min(fitting, key=lambda name: DEVICES[name].luts)
+    monkeypatch.setattr(goals, "DEVICES", {name: DEVICES[name] for name in ("up5k", "hx1k", "xc7a100t")})
+    assert own.smallest(own.problem.intervals[-1]) is None
+    with pytest.raises(PlanError, match="; no device that bnnhw knows would do$"):
+        own.fastest()
+
+
+def _tried(own):
+    try:
+        return own.fastest()
+    except PlanError:
+        return None
+
+
+def test_explanation():
+    own = planner()
+    design = own.fastest()
+    text = own.explain(design)
+    found = re.fullmatch(
+        r"layers? (.*) sets? the interval, ([\d,]+) cycles; the next faster design has ([\d,]+) \(([\d,]+) images/s\) and takes "
+        r"([\d,]+) cells and (\d+) block RAMs instead of ([\d,]+) cells and (\d+) block RAMs: (.*) too many", text)
+    names, *numbers, missing = found.groups()
+    cycles, faster, fps, luts, brams, luts_now, brams_now = (int(number.replace(",", "")) for number in numbers)
+    assert sorted(re.findall("'(.*?)'", names)) == sorted(name for name, own in design.chosen.items() if own.cycles == cycles)
+    assert (cycles, luts_now, brams_now) == (design.interval, design.luts, design.brams)
+    assert faster == max(interval for interval in own.problem.intervals if interval < cycles) and fps == round(CLOCK_HZ / faster)
+    limits = own.limits[0]
+    expected = [f"{count:,} {what}{'' if count == 1 else 's'}" for count, what in (
+        (luts - limits.luts, "cell"), (brams - limits.brams, "block RAM")) if count > 0]
+    assert missing == " and ".join(expected)
+    # With room for what is missing, it is what comes out.
+    more = planner(luts=math.ceil(luts / MARGIN), brams=max(brams, UP5K.brams)).fastest()
+    assert more.interval <= faster
+
+
+def test_explanation_where_it_would_fit():
+    own = planner()
+    assert re.search(r": it would fit$", own.explain(own.at(1000)))
+
+
+def test_explanation_of_the_fastest():
+    own = planner(dense_network([2], (2, 2, 1)))
+    assert re.fullmatch(r"layers? .* the interval, 1 cycle, the least that this network can have", own.explain(own.fastest()))
+
+
+def test_choose_keeps_its_promise():
+    for fps in (None, 3_000, 150_000, folding.AS_FAST_AS_FITS):
+        found = folding.choose(TFC, planner(), fps=fps)
+        whole = estimate.of_plan(found.plan, UP5K)
+        assert found.plan.cycles_per_inference == found.design.interval
+        assert abs(found.design.luts - whole.luts) <= len(found.plan.elements) + 1 and found.design.brams == whole.brams
+        assert found.plan.core_fps >= min(fps or 100_000, 150_000)
+        assert str(found) == found.planner.explain(found.design)
+
+
+def test_what_buffers_take_is_looked_at(monkeypatch):
+    """Where the estimate of the whole plan is more than the search thought, the search has less room."""
+    real = estimate.of_plan
+    before = folding.choose(TFC, planner(), fps=folding.AS_FAST_AS_FITS)
+    monkeypatch.setattr(estimate, "of_plan", lambda plan, device: real(plan, device) + estimate.Estimate(luts=900, brams=3))
+    after = folding.choose(TFC, planner(), fps=folding.AS_FAST_AS_FITS)
+    whole = estimate.of_plan(after.plan, UP5K)
+    assert whole.luts <= MARGIN * UP5K.luts and whole.brams <= UP5K.brams
+    assert after.design.interval > before.design.interval
+    monkeypatch.setattr(estimate, "of_plan", lambda plan, device: estimate.Estimate(luts=1e6))
+    with pytest.raises(PlanError):
+        folding.choose(TFC, planner(), fps=1000)
+
+
+SMALL = dense_network([32, 24, 10], (14, 14, 1))
+
+
+@pytest.mark.parametrize("cycles", [150, 300, 700])
+def test_latency(cycles):
+    """It is kept to the cycle, and a shorter one takes no less."""
+    found = folding.choose(SMALL, planner(SMALL), latency=cycles / CLOCK_HZ)
+    assert found.plan.latency_cycles <= cycles
+    longer = folding.choose(SMALL, planner(SMALL), latency=2 * cycles / CLOCK_HZ)
+    assert found.planner.area(found.design) >= longer.planner.area(longer.design)
+
+
+def test_latency_takes_less_area_than_a_rate_that_gives_it():
+    """Each layer as slow as the sum allows, not all equally slow."""
+    found = folding.choose(SMALL, planner(SMALL), latency=300 / CLOCK_HZ)
+    for interval in (60, 70, 80, 98, 120):
+        even = folding.choose(SMALL, planner(SMALL), fps=CLOCK_HZ / interval)
+        assert even.plan.latency_cycles > 300 or found.planner.area(found.design) <= even.planner.area(even.design)
+
+
+def test_latency_of_a_convolution():
+    network = models.load("mnist-cnn-small").network
+    found = folding.choose(network, planner(network, ECP5), latency=12_000 / CLOCK_HZ)
+    assert 10_000 < found.plan.latency_cycles <= 12_000
+
+
+def test_no_such_latency():
+    for cycles, end in ((2, ""), (20, r"; the shortest that was found is \d+")):
+        with pytest.raises(PlanError, match=rf"^no plan for up5k has a latency of {cycles} cycles{end}$"):
+            folding.choose(SMALL, planner(SMALL), latency=cycles / CLOCK_HZ)
+
+
+@pytest.mark.parametrize("name", ["cifar10-cnv-narrow", "fashion-residual"])
+def test_seconds(name):
+    network = models.load(name).network
+    start = time.process_time()
+    own = planner(network, ECP5)
+    own.explain(own.fastest())
+    assert time.process_time() - start < 5
+
+
+def test_seconds_of_a_full_width_cnv(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    network = importlib.import_module("cnv").cnv()
+    start = time.process_time()
+    own = planner(network, DEVICES["ecp5-85f"])
+    own.explain(own.fastest())
+    assert time.process_time() - start < 5
+
+
+def test_explore():
+    stages = lower(TFC)
+    rows = [explore.explore(stages, boards.find(name)) for name in ("icebreaker", "ulx3s-25f")]
+    assert [row["board"] for row in rows] == ["icebreaker", "ulx3s-25f"] and not any(row["why"] for row in rows)
+    for row in rows:
+        device = DEVICES[row["device"]]
+        own = Planner(stages, device, row["clock_hz"], boards.find(row["board"]), fabric=device.family)
+        design = own.fastest()
+        assert (row["cycles"], row["cells"], row["brams"]) == (design.interval, design.luts, design.brams)
+        assert row["images_per_s"] == row["clock_hz"] / row["cycles"] and row["explanation"] == own.explain(design)
+    least = explore.explore(stages, boards.find("icebreaker"), fps=5_000)
+    assert least["images_per_s"] >= 5_000 and least["cells"] < rows[0]["cells"]
+
+
+def test_explore_says_why_not(monkeypatch):
+    row = explore.explore(lower(SFC), boards.find("icebreaker"))
+    assert row["why"].startswith("the network does not fit up5k: at least ") and row["cycles"] is None
+    monkeypatch.setattr(explore, "has_estimates", lambda device: False)
+    assert explore.explore(lower(SFC), boards.find("icebreaker"))["why"] == "there are no estimates for this device"
+
+
+def test_explore_as_a_command(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.main(["explore", "mnist-tfc", "--boards", "icebreaker,ulx3s-25f"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("mnist-tfc, by estimates, with up to 85% of the cells")
+    assert lines[1].split() == "board device clock images/s cycles cells block RAMs Fmax fits".split()
+    assert re.match(r"icebreaker +up5k +30 MHz +[\d,]+ +\d+ +[\d,]+ of 5,280 +\d+ of 30 +[\d.]+ MHz +yes", lines[2])
+    assert lines[3].startswith("ulx3s-25f ") and lines[4].startswith("icebreaker: layer")
+    assert cli.main(["explore", "mnist-sfc", "--boards", "icebreaker"]) == 0
+    assert "no: the network does not fit up5k" in capsys.readouterr().out
+    for arguments in (["--boards", "arduino"], ["--fps", "0"]):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(["explore", *arguments])
+        assert exit_.value.code == 2
