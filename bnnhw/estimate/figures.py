@@ -2,16 +2,18 @@
 
 import functools
 import json
+import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 
 from ..errors import UserError
 
-__all__ = ["Estimate", "EstimateError", "Parts", "constants", "evaluate"]
+__all__ = ["Estimate", "EstimateError", "Parts", "SIZE", "constants", "evaluate", "speed", "whole"]
 
 CONSTANTS = "constants.json"
 TARGETS = ("cells", "ffs")
+SIZE = "size"           # of a path: the binary logarithm of the number of cells of the design that it is in
 
 
 class EstimateError(UserError, ValueError):
@@ -105,4 +107,16 @@ def evaluate(parts, device):
                   for target in TARGETS)
     delays = known["path_ns"][speed(device)]
     longest = max((sum(delays.get(name, 0) * count for name, count in path.items()) for path in parts.paths), default=0)
-    return Estimate(cells, ffs, parts.brams, longest)
+    return Estimate(cells, ffs, parts.brams, longest and longest + wires_ns(cells, device))
+
+
+def wires_ns(cells, device):
+    """What a path has to go further in a design of so many cells."""
+    return constants()["path_ns"][speed(device)].get(SIZE, 0) * math.log2(max(cells, 1))
+
+
+def whole(estimates, device):
+    """The sum of what stands in one design: the longest path is in a design of all these cells."""
+    total = sum(estimates, Estimate())
+    inner = max((own.path_ns - wires_ns(own.luts, device) for own in estimates if own.path_ns), default=0)
+    return replace(total, path_ns=inner + wires_ns(total.luts, device))

@@ -36,9 +36,10 @@ def packed(text, top, device, *, folder=None):
         source, netlist = place / f"{top}.v", place / f"{top}.json"
         source.write_text(text)
         counts = synthesize([source], top, device, netlist=netlist)
-        words = {"option": device.option, "package": device.packages[0], "netlist": netlist.name,
-                 "routed": f"{top}{family.routed}"}
-        name, *arguments = (word.format(**words) for word in family.router + family.unconstrained)
+        words = {"option": device.option, "package": device.packages[0], "netlist": netlist.name}
+        last = family.router.index("{routed}")      # and the option before it: nothing is routed, so nothing can be written
+        command = family.router[:last - 1] + family.router[last + 1:] + family.unconstrained
+        name, *arguments = (word.format(**words) for word in command)
         output = tools.find(name).run([*arguments, "--pack-only"], cwd=place).stdout
     used = {cell: int(count) for cell, count in re.findall(r"^Info:\s+(\w+):\s*(\d+)/", output, re.M)}
     return {"luts": sum(places * used.get(cell, 0) for cell, places in family.logic_cells.items()),

@@ -10,6 +10,7 @@ import math
 
 from ..gateware.chunks import BANK_BYTES
 from ..gateware.results import slots_of
+from ..gateware.weights import style_for
 from .figures import Parts
 from .memory import mapped
 
@@ -19,7 +20,7 @@ __all__ = ["adder_of_streams", "affine", "comparators", "decision", "down", "fif
 TABLE_BITS = 4              # address bits of a LUT4
 IDENTITY_BYTES = 64         # of the link's answer about itself: its exact number decides nothing
 CHUNK_WORDS = 2 * BANK_BYTES
-MANY = 64                   # words from which on bits of a random table are all different
+FEW_WORDS = 12              # of a random table: fewer, and some columns are alike
 
 
 def bits(largest):
@@ -57,16 +58,21 @@ def ring(width, depth, family):
 
 
 @functools.lru_cache(maxsize=None)
-def rom_tables(words, columns):
-    """Tables of four inputs for so many ``columns`` of random bits, ``words`` deep, those that are alike or trivial made once."""
-    address = bits(words - 1)
-    if address == 0:
+def distinct(words, columns):
+    """How many of so many ``columns`` of random bits, ``words`` deep, are neither trivial nor like another or its opposite."""
+    if words == 1:
         return 0.0
-    if words < MANY and words < 12:
-        kinds = 2 ** (words - 1)        # a column and its opposite are alike
-        trivial = min(kinds, 1 + address)
-        columns = (kinds - trivial) * (1 - (1 - 1 / kinds) ** columns)
-    return columns * max(1.0, (words / 2**TABLE_BITS) * (1 + 1 / 2) - 0.5 if address > TABLE_BITS else 1.0)
+    if words >= FEW_WORDS:
+        return float(columns)
+    kinds = 2 ** (words - 1)
+    trivial = min(kinds, 1 + bits(words - 1))       # constants, and the bits of the address
+    return (kinds - trivial) * (1 - (1 - 1 / kinds) ** columns)
+
+
+@functools.lru_cache(maxsize=None)
+def tables(words):
+    """Tables of four inputs for a column of random bits: those of 16 words each, and the multiplexers that join them."""
+    return max(1.0, 1.5 * words / 2**TABLE_BITS - 0.5)
 
 
 def rom(width, words, memory, family):
@@ -76,7 +82,9 @@ def rom(width, words, memory, family):
         found = mapped(family, width, words, rom=True, style="block")
         parts.brams += found.cells
         return parts.add(rom__mux=(found.banks - 1) * width).path(path=1, bram=1, levels=1 + math.log2(found.banks))
-    return parts.add(rom__table=rom_tables(words, width)).path(path=1, levels=max(1, bits(words - 1) - TABLE_BITS + 1))
+    columns = distinct(words, width)
+    parts.add(rom__table=columns * tables(words), rom__column=columns)
+    return parts.path(path=1, levels=max(1, bits(words - 1) - TABLE_BITS + 1))
 
 
 def replay(width, words, repeats, depth, family):
@@ -139,7 +147,7 @@ def matrix_vector(*, pe, simd, bits_in, words, folds, accumulators, width, start
     if scale > 1:
         parts.add(scale__bit=accumulators * (scale.bit_count() - 1))
     if entries > TABLE_BITS:
-        parts.add(start__table=start_bits * rom_tables(entries, 1) if entries > 11 else start_bits, start__bit=start_bits)
+        parts.add(start__table=start_bits * tables(entries), start__bit=start_bits)
     else:
         parts.add(start__choice=start_bits)
     return parts.path(path=1, levels=1, carry=accumulators / pe) + slice_(pe * width)
@@ -169,12 +177,13 @@ def pool(*, bits_in, lanes, taps, width, mixed, groups, kind):
     else:
         parts.add(pool__max=lanes * bits_in)
     if mixed:
-        parts.add(pool__mixed=mixed * rom_tables(groups, 1) if groups > 11 else mixed, pool__groups=bits(groups - 1))
+        parts.add(pool__mixed=mixed * tables(groups), pool__groups=bits(groups - 1))
     return parts.path(path=1, levels=2, carry=width) + slice_(lanes * width)
 
 
-def comparators(*, bits_in, lanes, levels, turns, falling, family, width):
-    """Thresholds: ``levels`` comparisons for each of ``lanes``, with constants or, in ``turns``, from a table."""
+def comparators(*, bits_in, lanes, levels, turns, changing, family, width):
+    """Thresholds: ``levels`` comparisons for each of ``lanes``, with constants or, in ``turns``, with what a table says, of whose
+    bits so many are ``changing``."""
     full, half = adders(levels)
     parts = Parts().add(threshold=1, count__full=lanes * full, count__half=lanes * half)
     if levels > 1:
@@ -182,10 +191,9 @@ def comparators(*, bits_in, lanes, levels, turns, falling, family, width):
     if turns == 1:
         parts.add(threshold__constant=lanes * levels * bits_in)
     else:
-        table = lanes * (levels * (bits_in + 1) + falling)
-        in_block = table * turns > 1024 and turns > 64
+        table = lanes * (levels * (bits_in + 1) + 1)
         parts.add(threshold__compare=lanes * levels * bits_in, threshold__comparator=lanes * levels)
-        parts += rom(table, turns, "bram" if in_block else "lut", family)
+        parts += rom(changing, turns, style_for(table * turns, turns), family)
     return parts.path(path=1, levels=2, carry=bits_in) + slice_(lanes * width)
 
 
@@ -198,9 +206,13 @@ def thermometer(*, bits_in, lanes, levels, changing, turns, family, memory):
     return parts.path(path=1, levels=2, carry=bits_in) + slice_(lanes * levels)
 
 
-def affine(*, bits_in, width, lanes, scale_bits, changing, turns, memory, family):
+def affine(*, bits_in, width, lanes, scale_bits, constant, changing, turns, memory, family):
     """Scale and offset."""
-    parts = Parts().add(affine=1, affine__bit=lanes * width, affine__product=lanes * bits_in * scale_bits)
+    parts = Parts().add(affine=1, affine__bit=lanes * width)
+    if constant:
+        parts.add(affine__constant=lanes * bits_in * scale_bits)
+    else:
+        parts.add(affine__product=lanes * bits_in * scale_bits, affine__columns=lanes * (bits_in + scale_bits))
     if changing:
         parts += rom(changing, turns, memory, family)
     return parts.path(path=1, levels=3, carry=width) + slice_(lanes * width)

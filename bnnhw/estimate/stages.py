@@ -143,9 +143,20 @@ def _input(stage, options, family):
     return parts.slice_(options.lanes * stage.bits_out)
 
 
+@functools.lru_cache(maxsize=1024)
+def _levels(stage):
+    """What each channel's comparators compare with (C, L), and whether their outcome is turned over (C, 1)."""
+    falling = np.array(stage.falling, np.int64)[:, None]
+    return np.clip(np.array(stage.levels, object).astype(np.int64) + falling, 0, 1 << stage.bits_in), falling
+
+
 def _threshold(stage, options, family):
-    return parts.comparators(bits_in=stage.bits_in, lanes=options.lanes, levels=len(stage.levels[0]),
-                             turns=turns(len(stage.levels), options.lanes), falling=any(stage.falling) and not all(stage.falling),
+    levels, falling = _levels(stage)
+    count = turns(len(levels), options.lanes)
+    table = np.concatenate([levels, falling], axis=1)[np.arange(count * options.lanes) % len(levels)]
+    table = table.reshape(count, -1)
+    changing = sum(int(d).bit_count() for d in np.bitwise_or.reduce(table ^ table[0], axis=0))
+    return parts.comparators(bits_in=stage.bits_in, lanes=options.lanes, levels=levels.shape[1], turns=count, changing=changing,
                              family=family, width=stage.bits_out)
 
 
@@ -164,8 +175,9 @@ def _affine(stage, options, family):
         return max(bits(max(own)), bits(~min(own))) + (min(own) < 0)
     differ = sum(width(own) for lanes in values.values() for own in lanes if len(set(own)) > 1)
     scale_bits = max(map(width, values["scale"]))
+    constant = all(len(set(own)) == 1 for own in values["scale"])
     return parts.affine(bits_in=stage.bits_in, width=stage.bits_out, lanes=options.lanes, scale_bits=scale_bits,
-                        changing=differ, turns=count, memory=style_for(differ * count, count), family=family)
+                        constant=constant, changing=differ, turns=count, memory=style_for(differ * count, count), family=family)
 
 
 def _add(stage, options, family):

@@ -9,8 +9,8 @@ from .. import devices
 from ..gateware.fork import Fork
 from ..gateware.width import DownConverter, UpConverter
 from . import parts
-from .exact import cached
-from .figures import Estimate, EstimateError, Parts, check, evaluate
+from .circuits import cached
+from .figures import Estimate, EstimateError, Parts, check, evaluate, whole
 from .stages import parts_of
 
 __all__ = ["of_converter", "of_element", "of_fifo", "of_fork", "of_plan", "of_stage", "of_wrapper"]
@@ -26,6 +26,11 @@ FRAMES = 5          # frames on their way at once, and two, for which the flags 
 
 
 @functools.lru_cache(maxsize=1 << 16)
+def _folded(stage, options, device):
+    check(device)
+    return evaluate(parts_of(stage, options, device.family), device)
+
+
 def of_stage(stage, options, device):
     """One stage with the given options.
 
@@ -49,7 +54,7 @@ def of_stage(stage, options, device):
         The device's family has not been calibrated.
     """
     if getattr(options, "style", "folded") == "folded":
-        return evaluate(parts_of(stage, options, device.family), device)
+        return _folded(stage, options, device)
     check(device)
     found = cached(stage, options, device)
     depth_ns = options.depth * LEVEL_NS[device.family]
@@ -67,6 +72,7 @@ def of_stage(stage, options, device):
 def of_converter(bits, have, want, device):
     """What takes words of ``have`` elements of ``bits`` bits to words of ``want``, through their least common multiple as a plan
     does; equal is nothing."""
+    check(device)
     common = math.lcm(have, want)
     found = Parts()
     if common > have:
@@ -79,12 +85,14 @@ def of_converter(bits, have, want, device):
 @functools.lru_cache(maxsize=1 << 14)
 def of_fifo(bits, depth, device):
     """A branch's buffer of ``depth`` words of ``bits`` bits; 0 is a register slice."""
+    check(device)
     return evaluate(parts.fifo(bits, depth, device.family) if depth else parts.slice_(bits), device)
 
 
 @functools.lru_cache(maxsize=1 << 14)
 def of_fork(bits, depths, device):
     """One stream of words of ``bits`` bits to as many branches as there are ``depths`` (tuple) of their buffers."""
+    check(device)
     return evaluate(parts.fork(bits, depths, device.family), device)
 
 
@@ -120,20 +128,12 @@ def of_plan(plan, device):
         The device's family has not been calibrated.
     """
     own = [of_element(element, plan.options.get(element.name), device) for element in plan.elements]
-    return sum(own, of_ends(plan, device))
+    return whole([*own, of_ends(plan, device), evaluate(Parts().add(design=1), device)], device)
 
 
-def of_wrapper(board, *, frame_lanes, result_beats, bytes_per_beat):
-    """What a board adds to an accelerator: link, serial line, clock, reset.
-
-    Parameters
-    ----------
-    board : Board
-    frame_lanes : int
-        Bytes of a beat at the accelerator's input.
-    result_beats, bytes_per_beat : int
-        As of a plan.
-    """
+def of_wrapper(board, plan):
+    """What ``board`` adds to the accelerator of ``plan``: link, serial line, clock, reset."""
     device = devices.find(board.device)
-    return evaluate(parts.link(lanes=frame_lanes, result_beats=result_beats, bytes_per_beat=bytes_per_beat,
-                               family=device.family), device)
+    check(device)
+    return evaluate(parts.link(lanes=plan.input_lanes * plan.element_bytes, result_beats=plan.result_beats,
+                               bytes_per_beat=plan.bytes_per_beat, family=device.family), device)

@@ -6,13 +6,12 @@ import json
 
 from amaranth.back import verilog
 
-from ..devices import Device
 from ..families import FAMILIES
 from ..files import atomic_write, cache_dir
 from .figures import Estimate
 from .packing import packed
 
-__all__ = ["cached", "exact"]
+__all__ = ["cached", "exact", "keep"]
 
 FOLDER = "estimates"
 FORMAT = 1          # of the files; another one is another name
@@ -52,7 +51,12 @@ def cached(stage, options, device):
         return None
 
 
-def exact(stage, options, device: Device):
+def keep(stage, options, device, figures):
+    """Remember the :class:`~.figures.Estimate` of a stage."""
+    atomic_write(_file(stage, options, device), json.dumps(figures.__dict__) + "\n")
+
+
+def exact(stage, options, device):
     """Cells, flip-flops and block RAMs of a stage by synthesis and packing; kept, so that the next time is at once.
 
     Parameters
@@ -75,5 +79,5 @@ def exact(stage, options, device: Device):
         text += "".join("\n" + made.verilog(name) for name, made in modules.items())
         figures = packed(text, "top", device)
         found = Estimate(figures["luts"], figures["ffs"], figures["brams"], 0.0)
-        atomic_write(_file(stage, options, device), json.dumps(found.__dict__) + "\n")
+        keep(stage, options, device, found)
     return found
