@@ -20,8 +20,8 @@ def verdict(report):
     inputs = "test images" if found["right"] is not None else "random inputs"
     scores = ", every score" if report["result"] == "scores" else ""
     text = (f"{found['images']:,} {inputs} went through the hardware description in a cycle-accurate simulation. Every "
-            f"class{scores} and every value of the {len(found['edges_compared'])} streams between its stages was that of the "
-            "golden model, which computes the network in plain integers: no bit differs.")
+            f"class{scores} and every hidden value, of {len(found['edges_compared'])} layers, was that of the golden model, which "
+            "computes the network in plain integers: no bit differs.")
     if netlist := report.get("netlist"):
         text += f" So were the results of {netlist['images']:,} images in the synthesized circuit."
     if found["right"] is not None:
@@ -76,6 +76,6 @@ def bottleneck(report):
     elif rest:
         following = max(rest, key=lambda layer: layer["cycles"])
         rate = report["clock_hz"] / following["cycles"]
-        text += (f" With more lanes there (a larger PE or SIMD in plan.toml), {following['name']} would be the next limit "
+        text += (f" With more lanes there (pe, simd or lanes in plan.toml), {following['name']} would be the next limit "
                  f"at {number(following['cycles'])} cycles: {rate:,.0f} images/s at most.")
     return {"stages": slowest, "text": text}
