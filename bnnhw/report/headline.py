@@ -20,8 +20,8 @@ def verdict(report):
     inputs = "test images" if found["right"] is not None else "random inputs"
     scores = ", every score" if report["result"] == "scores" else ""
     text = (f"{found['images']:,} {inputs} went through the hardware description in a cycle-accurate simulation. Every "
-            f"class{scores} and every hidden value, of {len(found['edges_compared'])} layers, was that of the golden model, which "
-            "computes the network in plain integers: no bit differs.")
+            f"class{scores} and every hidden value, of {len(found['edges_compared'])} layers, was that of the golden model, "
+            "which computes the network in plain integers: no bit differs.")
     if netlist := report.get("netlist"):
         text += f" So were the results of {netlist['images']:,} images in the synthesized circuit."
     if found["right"] is not None:
