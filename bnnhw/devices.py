@@ -79,7 +79,7 @@ DEVICES = {device.name: device for device in (
     Device("hx1k", "ice40", "--hx1k", "hx", ("tq144", "vq100"), 1280, 1280, 16, ICE40_BRAM),
     Device("hx8k", "ice40", "--hx8k", "hx", ("ct256", "cb132"), 7680, 7680, 32, ICE40_BRAM),
     Device("ecp5-12f", "ecp5", "--12k", "", ("CABGA381", "CABGA256"), 24288, 24288, 56, BRAM_18K),
-    Device("ecp5-25f", "ecp5", "--25k", "", ("CABGA381", "CABGA256"), 24288, 24288, 56, BRAM_18K),
+    Device("ecp5-25f", "ecp5", "--25k", "", ("CABGA381", "CABGA256", "CSFBGA285"), 24288, 24288, 56, BRAM_18K),
     Device("ecp5-45f", "ecp5", "--45k", "", ("CABGA381", "CABGA256"), 43848, 43848, 108, BRAM_18K),
     Device("ecp5-85f", "ecp5", "--85k", "", ("CABGA381", "CABGA756"), 83640, 83640, 208, BRAM_18K),
     Device("gw1nr-9", "gowin", "GW1N-9C", "gw1n", ("GW1NR-LV9QN88PC6/I5",), 8640, 6480, 26, BRAM_18K, QN88_1N),

@@ -13,6 +13,9 @@ from .families import FAMILIES, MANY_CELLS
 
 __all__ = ["ImplementError", "Implementation", "synthesize", "route", "pack"]
 
+# What nextpnr says then.
+DOES_NOT_FIT = r"Unable to place|no BELs remaining|too many|not enough|failed to place|Failed to expand region"
+
 
 class ImplementError(UserError):
     """A design that does not fit the device or does not reach its clock; the message has the figures."""
@@ -173,9 +176,13 @@ def _within(path, folder):
 
 def _explained(error, device):
     text = str(error)
-    if re.search(r"Unable to place|no BELs remaining|too many|not enough|failed to place|Failed to expand region", text, re.I):
+    if re.search(DOES_NOT_FIT, text, re.I):
+        family = FAMILIES[device.family]
+        used = {cell: int(count) for cell, count in re.findall(r"(\w+): *(\d+)/ *\d+ +\d+%", error.output)}
+        luts = sum(places * used.get(cell, 0) for cell, places in family.logic_cells.items())
+        reason = next(line.strip() for line in text.split("\n") if re.search(DOES_NOT_FIT, line, re.I))
         return ImplementError(f"the design does not fit {device.name} ({device.luts} logic cells, {device.brams} block RAMs): "
-                              + text.split("\n")[-1].strip())
+                              f"it takes {luts} logic cells and {used.get(family.block_ram, 0)} block RAMs; {reason}")
     return error
 
 

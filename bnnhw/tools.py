@@ -27,7 +27,10 @@ class ToolMissing(UserError):
 
 
 class ToolError(UserError):
-    """A program that ended with an error; the message has its last lines."""
+    """A program that ended with an error; the message has its last lines, ``output`` all that it wrote."""
+    def __init__(self, message, output=""):
+        super().__init__(message)
+        self.output = output
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ KNOWN = {
     "openFPGALoader": Known("no flashing with openFPGALoader", version=("--Version",)),
     "iceprog": Known("no flashing with iceprog"),
     "fujprog": Known("no flashing with fujprog"),
+    "dfu-util": Known("no flashing with dfu-util", version=("--version",)),
+    "ecpdap": Known("no flashing with ecpdap", version=("--version",)),
 }
 
 # pyosys is a library; this gives it the part of yosys' command line that we use.
@@ -151,7 +156,7 @@ class Tool:
             errors = [line for line in lines if "error" in line.lower()]
             last = "\n  ".join((errors or lines)[-TAIL_LINES:])
             raise ToolError(f"{self.name} failed with exit status {process.returncode}:\n  {last}"
-                            + (f"\n  (whole output: {log})" if log is not None else ""))
+                            + (f"\n  (whole output: {log})" if log is not None else ""), output)
         return subprocess.CompletedProcess(process.args, process.returncode, output)
 
 

@@ -1,15 +1,20 @@
-"""The boards that bnnhw builds for. Adding one is a short file here: see icebreaker.py and docs/boards.md."""
+"""The boards that bnnhw builds for. Adding one is a short file here: see icestick.py and docs/boards.md."""
 
 if __name__ == "boards":        # run from the checkout, where the folder is called so
     raise ImportError("import bnnhw.boards, not boards")
 
 from .base import Board, BoardError
+from .colorlight import COLORLIGHT
+from .hx8k import HX8K
 from .icebreaker import ICEBREAKER
+from .icestick import ICESTICK
+from .orangecrab import ORANGECRAB
+from .tang_nano import TANG_NANO
 from .ulx3s import ULX3S
 
 __all__ = ["BOARDS", "Board", "BoardError", "find", "names"]
 
-BOARDS = {board.name: board for board in (ICEBREAKER, *ULX3S)}
+BOARDS = {board.name: board for board in (ICEBREAKER, ICESTICK, HX8K, *ULX3S, ORANGECRAB, COLORLIGHT, *TANG_NANO)}
 
 
 def names():

@@ -21,7 +21,8 @@ class BoardError(UsageError):
 
 @dataclass(frozen=True)
 class Board:
-    """A board: device, clock, link, programmer.
+    """A board: device, clock, link, programmer. ``board`` in :mod:`~bnnhw.boards.ice40`, :mod:`~bnnhw.boards.ecp5` and
+    :mod:`~bnnhw.boards.gowin` make one from its pins.
 
     Attributes
     ----------
@@ -35,8 +36,8 @@ class Board:
         The accelerator's clock if none is asked for.
     baud : int
         Of the serial line.
-    top : callable (board, identity, clock_hz) -> Component
-        The whole design: pins, PLL, and the part that is simulated, too (:class:`bnnhw.gateware.board.BoardTop`).
+    top : callable (board, identity) -> Component
+        The whole design: pins, PLL, and the part that is simulated, too (:class:`bnnhw.boards.top.Top`).
     constraints : callable (board) -> str
         The text of the file that says the pins.
     clock : callable (board, hz) -> float

@@ -1,14 +1,11 @@
-"""ECP5: clock from a PLL, pins, constraints."""
+"""ECP5: clock from a PLL, constraints, boards."""
 
 from amaranth import *
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
-from ..gateware.board import BoardTop
-from .base import BoardError
-from .reset import until_locked
+from .base import Board, BoardError
+from .top import Top
 
-__all__ = ["Ecp5Top", "Pll", "lpf", "pll"]
+__all__ = ["Pll", "board", "lpf", "pll"]
 
 # Lattice FPGA-DS-02012, sysCLOCK PLL timing: ranges in Hz. FPGA-TN-02200: the dividers go from 1 to 128.
 OUTPUT_HZ = (3.125e6, 400e6)
@@ -33,8 +30,30 @@ class Pll:
     def __init__(self, oscillator_hz, input_div, feedback_div, output_div):
         self.input_div, self.feedback_div, self.output_div = input_div, feedback_div, output_div
         self.compare_hz = oscillator_hz / input_div
+        self.oscillator_hz = oscillator_hz
         self.vco_hz = self.compare_hz * feedback_div
         self.hz = self.vco_hz / output_div
+
+    def cell(self, m, pad):
+        """Adds the PLL behind the oscillator's ``pad``; gives (clock, locked)."""
+        feedback, clock, locked = Signal(name="pll_feedback"), Signal(name="pll_clock"), Signal(name="pll_locked")
+        # Phases: FPGA-TN-02200, an output's CPHASE is its divider less one where it is not shifted. The loop filter's
+        # values are those of Project Trellis' calculator.
+        m.submodules.pll = Instance(
+            "EHXPLLL",
+            a_FREQUENCY_PIN_CLKI=f"{self.oscillator_hz / 1e6:g}",
+            a_ICP_CURRENT="12", a_LPF_RESISTOR="8", a_MFG_ENABLE_FILTEROPAMP="1", a_MFG_GMCREF_SEL="2",
+            p_PLLRST_ENA="DISABLED", p_INTFB_WAKE="DISABLED", p_STDBY_ENABLE="DISABLED", p_DPHASE_SOURCE="DISABLED",
+            p_OUTDIVIDER_MUXA="DIVA", p_OUTDIVIDER_MUXB="DIVB", p_OUTDIVIDER_MUXC="DIVC", p_OUTDIVIDER_MUXD="DIVD",
+            p_FEEDBK_PATH="CLKOP", p_CLKI_DIV=self.input_div, p_CLKFB_DIV=1,
+            p_CLKOP_ENABLE="ENABLED", p_CLKOP_DIV=self.feedback_div, p_CLKOP_CPHASE=self.feedback_div - 1, p_CLKOP_FPHASE=0,
+            p_CLKOS_ENABLE="ENABLED", p_CLKOS_DIV=self.output_div, p_CLKOS_CPHASE=self.output_div - 1, p_CLKOS_FPHASE=0,
+            i_CLKI=pad, i_CLKFB=feedback, i_RST=Const(0, 1), i_STDBY=Const(0, 1),
+            i_PHASESEL0=Const(0, 1), i_PHASESEL1=Const(0, 1), i_PHASEDIR=Const(1, 1), i_PHASESTEP=Const(1, 1),
+            i_PHASELOADREG=Const(1, 1), i_PLLWAKESYNC=Const(0, 1), i_ENCLKOP=Const(0, 1), i_ENCLKOS=Const(0, 1),
+            o_CLKOP=feedback, o_CLKOS=clock, o_LOCK=locked,
+        )
+        return clock, locked
 
 
 def pll(oscillator_hz, wanted_hz):
@@ -64,59 +83,6 @@ def pll(oscillator_hz, wanted_hz):
     return best
 
 
-class Ecp5Top(wiring.Component):
-    """A board's design: the oscillator's pad, the PLL, and :class:`BoardTop`.
-
-    Members
-    -------
-    clk_pad, rx : In(1)
-        Pins from the oscillator and from the host.
-    tx, led_open, led_fault : Out(1)
-        Pins to the host and to two LEDs that light at 1: a session is open; a packet was dropped.
-    high : Out(1)
-        Always 1, for a pin of the board that must be.
-    """
-    def __init__(self, board, identity):
-        self.oscillator_hz = board.oscillator_hz
-        self.setting = pll(board.oscillator_hz, identity.clock_hz)
-        self.inner = BoardTop(identity, divisor=board.divisor(identity.clock_hz))
-        super().__init__({"clk_pad": In(1), "rx": In(1), "tx": Out(1), "led_open": Out(1), "led_fault": Out(1), "high": Out(1)})
-
-    def elaborate(self, platform):
-        m = Module()
-
-        m.submodules.inner = inner = self.inner
-        feedback, clock, locked = Signal(name="pll_feedback"), Signal(name="pll_clock"), Signal(name="pll_locked")
-        setting = self.setting
-        # Phases: FPGA-TN-02200, an output's CPHASE is its divider less one where it is not shifted. The loop filter's
-        # values are those of Project Trellis' calculator.
-        m.submodules.pll = Instance(
-            "EHXPLLL",
-            a_FREQUENCY_PIN_CLKI=f"{self.oscillator_hz / 1e6:g}",
-            a_ICP_CURRENT="12", a_LPF_RESISTOR="8", a_MFG_ENABLE_FILTEROPAMP="1", a_MFG_GMCREF_SEL="2",
-            p_PLLRST_ENA="DISABLED", p_INTFB_WAKE="DISABLED", p_STDBY_ENABLE="DISABLED", p_DPHASE_SOURCE="DISABLED",
-            p_OUTDIVIDER_MUXA="DIVA", p_OUTDIVIDER_MUXB="DIVB", p_OUTDIVIDER_MUXC="DIVC", p_OUTDIVIDER_MUXD="DIVD",
-            p_FEEDBK_PATH="CLKOP", p_CLKI_DIV=setting.input_div, p_CLKFB_DIV=1,
-            p_CLKOP_ENABLE="ENABLED", p_CLKOP_DIV=setting.feedback_div, p_CLKOP_CPHASE=setting.feedback_div - 1, p_CLKOP_FPHASE=0,
-            p_CLKOS_ENABLE="ENABLED", p_CLKOS_DIV=setting.output_div, p_CLKOS_CPHASE=setting.output_div - 1, p_CLKOS_FPHASE=0,
-            i_CLKI=self.clk_pad, i_CLKFB=feedback, i_RST=Const(0, 1), i_STDBY=Const(0, 1),
-            i_PHASESEL0=Const(0, 1), i_PHASESEL1=Const(0, 1), i_PHASEDIR=Const(1, 1), i_PHASESTEP=Const(1, 1),
-            i_PHASELOADREG=Const(1, 1), i_PLLWAKESYNC=Const(0, 1), i_ENCLKOP=Const(0, 1), i_ENCLKOS=Const(0, 1),
-            o_CLKOP=feedback, o_CLKOS=clock, o_LOCK=locked,
-        )
-        m.d.comb += [
-            inner.clk.eq(clock),
-            inner.rst.eq(until_locked(m, clock, locked)),
-            inner.rx.eq(self.rx),
-            self.tx.eq(inner.tx),
-            self.led_open.eq(inner.open),
-            self.led_fault.eq(inner.faulty),
-            self.high.eq(1),
-        ]
-
-        return m
-
-
 def lpf(pins, clock, hz):
     """A constraint file.
 
@@ -131,3 +97,18 @@ def lpf(pins, clock, hz):
         lines += [f'LOCATE COMP "{port}" SITE "{pin}";',
                   f'IOBUF PORT "{port}" ' + " ".join(f"{name}={value}" for name, value in attributes.items()) + ";"]
     return "\n".join([*lines, f'FREQUENCY PORT "{clock}" {hz / 1e6:g} MHZ;', ""])
+
+
+def board(*, pins, **facts):
+    """A :class:`~bnnhw.boards.base.Board` with an ECP5.
+
+    Parameters
+    ----------
+    pins : dict port -> (pin, attributes)
+        Ports as in :data:`bnnhw.boards.top.PORTS`.
+    facts
+        Everything else that a board has.
+    """
+    return Board(**facts, top=lambda board, identity: Top(board, identity, pll(board.oscillator_hz, identity.clock_hz), pins),
+                 constraints=lambda board: lpf(pins, "clk_pad", board.oscillator_hz),
+                 clock=lambda board, hz: pll(board.oscillator_hz, hz).hz)

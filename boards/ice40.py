@@ -1,14 +1,11 @@
-"""iCE40: clock from the PLL's pad, pins, constraints."""
+"""iCE40: clock from the PLL, constraints, boards."""
 
 from amaranth import *
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
-from ..gateware.board import BoardTop
-from .base import BoardError
-from .reset import until_locked
+from .base import Board, BoardError
+from .top import Top
 
-__all__ = ["Pll", "pll", "Ice40Top", "pcf"]
+__all__ = ["CorePll", "PadPll", "board", "pcf", "pll"]
 
 # Lattice FPGA-TN-02052, iCE40 sysCLOCK PLL: ranges in Hz.
 OUTPUT_HZ = (16e6, 275e6)
@@ -18,17 +15,41 @@ COMPARE_HZ = (10e6, 133e6)
 FILTER_RANGES = ((17e6, 1), (26e6, 2), (44e6, 3), (66e6, 4), (101e6, 5), (133e6, 6))
 
 
-class Pll:
-    """A PLL setting: ``divr``, ``divf``, ``divq``, ``filter_range`` as SB_PLL40 takes them, and ``hz`` that comes out."""
+class CorePll:
+    """A PLL setting: ``divr``, ``divf``, ``divq``, ``filter_range`` as SB_PLL40 takes them, and ``hz`` that comes out.
+
+    The oscillator may be at any pin but the PLL's own pad.
+    """
+    name, source = "SB_PLL40_CORE", "REFERENCECLK"
+
     def __init__(self, oscillator_hz, divr, divf, divq):
         self.divr, self.divf, self.divq = divr, divf, divq
         compare = oscillator_hz / (divr + 1)
         self.filter_range = next(setting for limit, setting in FILTER_RANGES if compare <= limit)
         self.hz = compare * (divf + 1) / 2**divq
 
+    def cell(self, m, pad):
+        """Adds the PLL behind the oscillator's ``pad``; gives (clock, locked)."""
+        clock, locked = Signal(name="pll_clock"), Signal(name="pll_locked")
+        m.submodules.pll = Instance(
+            self.name,
+            p_FEEDBACK_PATH="SIMPLE", p_PLLOUT_SELECT="GENCLK",
+            p_DIVR=Const(self.divr, 4), p_DIVF=Const(self.divf, 7), p_DIVQ=Const(self.divq, 3),
+            p_FILTER_RANGE=Const(self.filter_range, 3),
+            i_RESETB=Const(1, 1), i_BYPASS=Const(0, 1),
+            o_PLLOUTGLOBAL=clock, o_LOCK=locked,
+            **{f"i_{self.source}": pad},
+        )
+        return clock, locked
 
-def pll(oscillator_hz, wanted_hz):
-    """The PLL setting that comes nearest to ``wanted_hz`` without exceeding it (simple feedback).
+
+class PadPll(CorePll):
+    """The same for an oscillator at the PLL's own pad, which no other PLL may use."""
+    name, source = "SB_PLL40_PAD", "PACKAGEPIN"
+
+
+def pll(oscillator_hz, wanted_hz, kind=CorePll):
+    """The PLL setting that comes nearest to ``wanted_hz`` without exceeding it (simple feedback), of class ``kind``.
 
     Raises
     ------
@@ -44,7 +65,7 @@ def pll(oscillator_hz, wanted_hz):
             if not VCO_HZ[0] <= compare * (divf + 1) <= VCO_HZ[1]:
                 continue
             for divq in range(1, 7):
-                setting = Pll(oscillator_hz, divr, divf, divq)
+                setting = kind(oscillator_hz, divr, divf, divq)
                 if OUTPUT_HZ[0] <= setting.hz <= OUTPUT_HZ[1] and setting.hz <= wanted_hz * (1 + 1e-9) \
                         and (best is None or setting.hz > best.hz):
                     best = setting
@@ -55,46 +76,25 @@ def pll(oscillator_hz, wanted_hz):
     return best
 
 
-class Ice40Top(wiring.Component):
-    """A board's design: the oscillator's pad, the PLL, and :class:`BoardTop`.
-
-    Members
-    -------
-    clk_pad, rx : In(1)
-        Pins from the oscillator and from the host. Only a PLL_PAD may sit at a pad that it uses.
-    tx, led_open_n, led_fault_n : Out(1)
-        Pins to the host and to two LEDs that light at 0: a session is open; a packet was dropped.
-    """
-    def __init__(self, board, identity):
-        self.setting = pll(board.oscillator_hz, identity.clock_hz)
-        self.inner = BoardTop(identity, divisor=board.divisor(identity.clock_hz))
-        super().__init__({"clk_pad": In(1), "rx": In(1), "tx": Out(1), "led_open_n": Out(1), "led_fault_n": Out(1)})
-
-    def elaborate(self, platform):
-        m = Module()
-
-        m.submodules.inner = inner = self.inner
-        clock, locked = Signal(name="pll_clock"), Signal(name="pll_locked")
-        m.submodules.pll = Instance(
-            "SB_PLL40_PAD",
-            p_FEEDBACK_PATH="SIMPLE", p_PLLOUT_SELECT="GENCLK",
-            p_DIVR=Const(self.setting.divr, 4), p_DIVF=Const(self.setting.divf, 7), p_DIVQ=Const(self.setting.divq, 3),
-            p_FILTER_RANGE=Const(self.setting.filter_range, 3),
-            i_PACKAGEPIN=self.clk_pad, i_RESETB=Const(1, 1), i_BYPASS=Const(0, 1),
-            o_PLLOUTGLOBAL=clock, o_LOCK=locked,
-        )
-        m.d.comb += [
-            inner.clk.eq(clock),
-            inner.rst.eq(until_locked(m, clock, locked)),
-            inner.rx.eq(self.rx),
-            self.tx.eq(inner.tx),
-            self.led_open_n.eq(~inner.open),
-            self.led_fault_n.eq(~inner.faulty),
-        ]
-
-        return m
-
-
 def pcf(pins):
-    """A constraint file from ``{port: (pin, pull-up)}``."""
-    return "".join(f"set_io{' -pullup yes' if pullup else ''} {port} {pin}\n" for port, (pin, pullup) in pins.items())
+    """A constraint file from ``{port: (pin, attributes)}``; of the attributes only ``PULLUP`` counts."""
+    return "".join(f"set_io{' -pullup yes' if attributes.get('PULLUP') else ''} {port} {pin}\n"
+                   for port, (pin, attributes) in pins.items())
+
+
+def board(*, pins, kind=CorePll, **facts):
+    """A :class:`~bnnhw.boards.base.Board` with an iCE40.
+
+    Parameters
+    ----------
+    pins : dict port -> (pin, attributes)
+        Ports as in :data:`bnnhw.boards.top.PORTS`.
+    kind : type
+        :class:`PadPll` where the oscillator is at the PLL's own pad.
+    facts
+        Everything else that a board has.
+    """
+    def setting(board, hz):
+        return pll(board.oscillator_hz, hz, kind)
+    return Board(**facts, top=lambda board, identity: Top(board, identity, setting(board, identity.clock_hz), pins),
+                 constraints=lambda board: pcf(pins), clock=lambda board, hz: setting(board, hz).hz)

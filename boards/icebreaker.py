@@ -1,31 +1,13 @@
 """iCEBreaker 1.0: iCE40 UP5K, 12 MHz, USB serial line. https://docs.icebreaker-fpga.org"""
 
-from amaranth_boards.icebreaker import ICEBreakerPlatform
+from amaranth_boards.icebreaker import ICEBreakerPlatform as Table
 
-from .base import Board
-from .ice40 import Ice40Top, pcf, pll
+from . import ice40
+from .pins import pin
 
 __all__ = ["ICEBREAKER"]
 
-
-def _pin(name, number=0, part=None):
-    """The package pin of a resource, from the table of amaranth-boards."""
-    resource = next(r for r in ICEBreakerPlatform.resources if (r.name, r.number) == (name, number))
-    pins = resource.ios[0] if part is None else next(s for s in resource.ios if s.name == part).ios[0]
-    return pins.names[0]
-
-
-def _constraints(board):
-    return pcf({
-        "clk_pad": (_pin("clk12"), False),
-        "rx": (_pin("uart", part="rx"), True),
-        "tx": (_pin("uart", part="tx"), False),
-        "led_open_n": (_pin("led_g"), False),
-        "led_fault_n": (_pin("led_r"), False),
-    })
-
-
-ICEBREAKER = Board(
+ICEBREAKER = ice40.board(
     name="icebreaker",
     title="iCEBreaker 1.0",
     device="up5k",
@@ -33,8 +15,13 @@ ICEBREAKER = Board(
     oscillator_hz=12_000_000,
     clock_hz=30_000_000,
     baud=1_000_000,
-    top=Ice40Top,
-    constraints=_constraints,
-    clock=lambda board, hz: pll(board.oscillator_hz, hz).hz,
+    kind=ice40.PadPll,
+    pins={
+        "clk_pad": (pin(Table, "clk12")[0], {}),
+        "rx": (pin(Table, "uart", part="rx")[0], {"PULLUP": 1}),
+        "tx": (pin(Table, "uart", part="tx")[0], {}),
+        "led_open_n": (pin(Table, "led_g")[0], {}),
+        "led_fault_n": (pin(Table, "led_r")[0], {}),
+    },
     programmers=(("openFPGALoader", ("-b", "ice40_generic")), ("iceprog", ())),
 )
