@@ -137,6 +137,7 @@ def test_what_it_says(build, page):
     for said in (
         "Exact", "40 test images went through the hardware description", "So were the results of 3 images in the synthesized",
         f"{verified['right']} of 40 classified right", f"{facts['core_fps']:,.0f} images/s",
+        f"a new image every {facts['cycles_per_inference']:,} clock cycles, confirmed by the simulation",
         f"{facts['latency_cycles']:,} cycles from an image's first value", "could run at 125 MHz", "65.5 % of up5k",
         "29 of its 30 block RAMs", "127 images/s", "UART at 1 Mbaud", "takes 8 ns, which allows 125 MHz",
         "from fc, unit to the board's link through 1 cell, and spends 68.8", "8 × 8 × 1 · 0 … 255 · 8 bits",
@@ -158,7 +159,8 @@ def test_what_it_says(build, page):
 def test_what_is_not_known_is_not_said(bare):
     text = Reader(report.page(*bare)).text
     assert "Built, not verified" in text and "not placed and routed" in text and "would be the next limit at" in text
-    for absent in ("Exact", "slowest path", "buffers get", "taken for what", "Images", "Accuracy", "Area", "Link", "own record"):
+    for absent in ("Exact", "slowest path", "buffers get", "taken for what", "Images", "Accuracy", "Area", "Link", "own record",
+                   "confirmed by the simulation"):
         assert absent not in text, absent
 
 

@@ -39,7 +39,9 @@ def figures(report):
     clock, device, verified = report["clock_hz"], report["device"], report["verified"]
     found = [
         {"name": "Rate", "value": f"{report['core_fps']:,.0f}", "unit": "images/s",
-         "text": f"a new image every {number(report['cycles_per_inference'])} clock cycles, in the accelerator itself"},
+         "text": f"a new image every {number(report['cycles_per_inference'])} clock cycles"
+                 + (", confirmed by the simulation" if verified and verified["interval_cycles"] == report["cycles_per_inference"]
+                    else "")},
         {"name": "Latency", "value": duration(report["latency_cycles"] / clock).split(SPACE)[0],
          "unit": duration(report["latency_cycles"] / clock).split(SPACE)[1],
          "text": f"{number(report['latency_cycles'])} cycles from an image's first value in to its result out"},
