@@ -54,8 +54,7 @@ def explore(stages, board, fps=None):
     except PlanError as error:
         return found | {"why": str(error)}
     return found | {"images_per_s": clock_hz / design.interval, "cycles": design.interval, "cells": design.luts,
-                    "brams": design.brams, "fmax_hz": 1e9 / max(choice.path_ns for choice in design.chosen.values()),
-                    "explanation": planner.explain(design)}
+                    "brams": design.brams, "fmax_hz": planner.fmax_hz(design), "explanation": planner.explain(design)}
 
 
 def table(name, rows):

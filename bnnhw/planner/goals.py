@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 from .. import estimate
 from ..devices import DEVICES
+from ..estimate.figures import whole
 from ..plan import PlanError
 from .explain import explanation, relief, shortage
 from .latency import least_area
@@ -58,15 +59,11 @@ class Planner:
         """The estimate of what stands around the stages: stream ports for beats of ``lanes`` elements, and what a board adds."""
         first, last = self.stages[0], self.stages[-1]
         sizes = SimpleNamespace(input_lanes=lanes, element_bytes=first.bits(0) // 8, frame_elements=first.elements_in,
-                                bytes_per_beat=last.bytes_per_beat)
-        return estimate.of_ends(sizes, self.device) + self._wrapper(lanes * sizes.element_bytes)
+                                result_beats=last.elements_out, bytes_per_beat=last.bytes_per_beat)
+        return estimate.of_ends(sizes, self.device) + self._wrapper(sizes)
 
-    def _wrapper(self, lanes):
-        if self.board is None:
-            return estimate.Estimate()
-        last = self.stages[-1]
-        return estimate.of_wrapper(self.board, frame_lanes=lanes, result_beats=last.elements_out,
-                                   bytes_per_beat=last.bytes_per_beat)
+    def _wrapper(self, plan):
+        return estimate.of_wrapper(self.board, plan) if self.board else estimate.Estimate()
 
     def interval(self, fps):
         """The greatest interval, in cycles, that gives ``fps`` images per second.
@@ -145,6 +142,12 @@ class Planner:
         found = relief(self.problem, self.limits[0], design)
         return explanation(design, found, self.clock_hz)
 
+    def fmax_hz(self, design):
+        """The clock that the longest path of ``design`` allows, by the estimate."""
+        own = [estimate.Estimate(choice.luts, 0, choice.brams, choice.path_ns) for choice in design.chosen.values()]
+        rest = estimate.Estimate(design.luts - sum(part.luts for part in own))
+        return whole([*own, rest], self.device).fmax_hz
+
     def area(self, design):
         """What ``design`` takes of the device: its shares of cells and block RAMs together, in a unit of its own."""
         return self.limits[-1].area(design.luts, design.brams)
@@ -152,7 +155,7 @@ class Planner:
     def beyond(self, design, plan):
         """None where ``plan``, which was made of ``design``, fits by the estimate of the whole; else a planner that knows how
         much the search had left out."""
-        cost = estimate.of_plan(plan, self.device) + self._wrapper(plan.input_lanes * plan.element_bytes)
+        cost = estimate.of_plan(plan, self.device) + self._wrapper(plan)
         luts, brams = math.ceil(cost.luts), cost.brams
         fitting = next(room for room, limits in zip(self.room, self.limits, strict=True) if design.luts <= limits.luts)
         if luts <= fitting.luts and brams <= fitting.brams:

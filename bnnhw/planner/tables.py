@@ -12,6 +12,7 @@ import math
 from fractions import Fraction
 
 from .. import estimate
+from ..estimate.figures import whole
 from ..stages.base import BufferOptions
 from ..stages.windowed import WindowStage
 from .search import Choice, Problem, Step
@@ -20,6 +21,7 @@ __all__ = ["branch_words", "buffer_words", "candidates", "lag", "tables"]
 
 LEVEL_NS = {"ice40": 10, "ecp5": 5, "gowin": 8, "xc7": 4}       # of a table or chain in a large design, wires included
 ANY_FABRIC = "ice40"
+HALF = 0.5                  # of a device's cells
 PACES = (1.0, 1.05, 1.2)    # of a window buffer's source, in intervals of its own: at others it holds no more words
 FORK_WORDS = 4              # that a branch holds besides: they are on their way through its stages
 
@@ -116,6 +118,12 @@ def _choices(stage, device, clock_hz, fabric):
         cost = estimate.of_stage(stage, sized, device)
         want, give = stage.lanes(options)
         found.append(Choice(options, stage.cycles(options), want, give, math.ceil(cost.luts), cost.brams, path_ns=cost.path_ns))
-    folded = [choice.path_ns for choice in found if not hasattr(choice.options, "fabric")]
-    enough = max([1e9 / clock_hz, *([min(folded)] if folded else [])])
-    return tuple(choice for choice in found if choice.path_ns <= enough or hasattr(choice.options, "fabric"))
+    folded = {choice: _path_ns(choice, device) for choice in found if not hasattr(choice.options, "fabric")}
+    enough = max([1e9 / clock_hz, *([min(folded.values())] if folded else [])])
+    return tuple(choice for choice in found if folded.get(choice, 0) <= enough)
+
+
+def _path_ns(choice, device):
+    """The longest path of ``choice`` in a design that takes :data:`HALF` of the device: wires are longer there."""
+    own = estimate.Estimate(choice.luts, 0, choice.brams, choice.path_ns)
+    return whole([own, estimate.Estimate(HALF * device.luts - choice.luts)], device).path_ns
