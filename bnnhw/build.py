@@ -241,7 +241,7 @@ def run(args):
         console.print(why, highlight=False, markup=False, soft_wrap=True)
     if not args.verify:
         console.print("not verified: --verify N simulates it on N images", highlight=False)
-    console.print(f"written to {folder}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"written to {folder}; report.html there shows it", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":
