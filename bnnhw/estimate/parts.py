@@ -83,7 +83,7 @@ def rom(width, words, memory, family):
         parts.brams += found.cells
         return parts.add(rom__mux=(found.banks - 1) * width).path(path=1, bram=1, levels=1 + math.log2(found.banks))
     columns = distinct(words, width)
-    parts.add(rom__table=columns * tables(words), rom__column=columns)
+    parts.add(**{"rom__table" if words > 2**TABLE_BITS else "rom__small": columns * tables(words)}, rom__column=columns)
     return parts.path(path=1, levels=max(1, bits(words - 1) - TABLE_BITS + 1))
 
 
