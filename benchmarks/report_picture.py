@@ -10,14 +10,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bnnhw import cli
 from PIL import Image
+
+from bnnhw import cli
 from tests import browser
 
 PICTURE = Path(__file__).parent.parent / "docs" / "report.png"
 BUILD = ["build", "mnist-tfc", "--board", "icebreaker", "--scores", "--verify", "1000", "--bitstream", "--verify-netlist", "20"]
-WIDTH, HEIGHT = 1280, 1830      # of the page, in pixels: down to the confusion matrix
-COLORS = 128                    # of the picture
+WIDTH, HEIGHT = 1280, 1480      # of the page, in pixels: down to the area
 
 
 def shot(page, file, scheme):
@@ -40,7 +40,7 @@ def main():
     for y in range(HEIGHT):
         edge = round(WIDTH * (0.78 - 0.2 * y / HEIGHT))
         across.paste(255, (edge, y, WIDTH, y + 1))
-    Image.composite(dark, light, across).quantize(COLORS).save(PICTURE, optimize=True)
+    Image.composite(dark, light, across).save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ def test_what_it_says(build, page):
     facts, plan, _ = build
     text, verified = Reader(page).text, facts["verified"]
     for said in (
-        "Exact", "40 test images went through the hardware description", "So were the results of 3 images in the synthesized",
+        "Exact", "40 test images went through the hardware description", "The synthesized circuit gave the same for 3 images.",
         f"{verified['right']} of 40 classified right", f"{facts['core_fps']:,.0f} images/s",
         f"a new image every {facts['cycles_per_inference']:,} clock cycles, confirmed by the simulation",
         f"{facts['latency_cycles']:,} cycles from an image's first value", "could run at 125 MHz", "65.5 % of up5k",

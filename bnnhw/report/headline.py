@@ -23,7 +23,7 @@ def verdict(report):
             f"class{scores} and every hidden value, of {len(found['edges_compared'])} layers, was that of the golden model, "
             "which computes the network in plain integers: no bit differs.")
     if netlist := report.get("netlist"):
-        text += f" So were the results of {netlist['images']:,} images in the synthesized circuit."
+        text += f" The synthesized circuit gave the same for {netlist['images']:,} images."
     if found["right"] is not None:
         text += f" {_classified(found)[0].upper()}{_classified(found)[1:]}."
     return {"good": True, "title": "Exact", "text": text}
