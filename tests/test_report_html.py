@@ -141,7 +141,7 @@ def test_what_it_says(build, page):
         f"{facts['latency_cycles']:,} cycles from an image's first value", "could run at 125 MHz", "65.5 % of up5k",
         "29 of its 30 block RAMs", "127 images/s", "UART at 1 Mbaud", "takes 8 ns, which allows 125 MHz",
         "from fc, unit to the board's link through 1 cell, and spends 68.8", "8 × 8 × 1 · 0 … 255 · 8 bits",
-        "8 × 8 × 4 · signs · 1 bit", "The planner: layer 'fc' sets the interval.",
+        "8 × 8 × 4 · signs · 1 bit", "By the planner's estimate: layer 'fc' sets the interval.",
         "seed 2, for 30 MHz", facts["model"]["network_sha256"], f"branch, buffer: {plan.fifos['conv0_to_sum']:,} words",
     ):
         assert said in text, said

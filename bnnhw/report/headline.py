@@ -74,7 +74,7 @@ def bottleneck(report):
         text += (f" Images follow each other every {number(interval)} cycles, {number(interval - most)} more, because stages "
                  "also wait for each other's words.")
     if report["why"]:
-        text += f" The planner: {report['why']}."
+        text += f" By the planner's estimate: {report['why']}."
     elif rest:
         following = max(rest, key=lambda layer: layer["cycles"])
         rate = report["clock_hz"] / following["cycles"]
