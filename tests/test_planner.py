@@ -8,6 +8,7 @@ import random
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import assume, given, settings
@@ -20,7 +21,7 @@ from bnnhw.lower import lower
 from bnnhw.plan import Plan, PlanError
 from bnnhw.planner import goals
 from bnnhw.planner.goals import MARGIN, Planner, has_estimates
-from bnnhw.planner.search import Limits
+from bnnhw.planner.search import Limits, unlimited
 from bnnhw.planner.tables import FORK_WORDS, branch_words, buffer_words, candidates
 from bnnhw.stages.base import BufferOptions
 
@@ -121,8 +122,8 @@ def test_within_the_margin():
     design = own.fastest()
     assert design.luts <= MARGIN * UP5K.luts and design.brams <= UP5K.brams
     # Where that is not enough it is the least area, whatever the rate.
-    least = own.at(1)
-    tight = planner(luts=int(least.luts / 0.9))
+    fewest = unlimited(own.problem, own.problem.intervals[-1], lambda luts, brams: luts + 10**6 * max(0, brams - UP5K.brams))
+    tight = planner(luts=int(fewest.luts / 0.9))
     assert tight.fastest() == tight.at(1)
     assert MARGIN * tight.device.luts < tight.fastest().luts <= tight.device.luts
 
@@ -136,8 +137,11 @@ def test_more_room_is_never_slower():
 def test_a_board_takes_room():
     board = boards.find("icebreaker")
     assert planner(board=board).fastest().interval >= planner().fastest().interval
-    with_board, without = (planner(board=own).at(1000) for own in (board, None))
-    assert with_board.luts - without.luts > 300 and with_board.brams > without.brams
+    chosen = planner().at(1000).chosen
+    (luts, brams), (luts_alone, brams_alone) = (planner(board=own).problem.cost(chosen) for own in (board, None))
+    plan = SimpleNamespace(input_lanes=chosen["binarize"].want, element_bytes=1, result_beats=1, bytes_per_beat=1)
+    wrapper = estimate.of_wrapper(board, plan)
+    assert brams - brams_alone == wrapper.brams > 0 and abs(luts - luts_alone - wrapper.luts) <= 1
 
 
 def test_usual_rate():
@@ -223,7 +227,7 @@ def test_choose_keeps_its_promise():
         whole = estimate.of_plan(found.plan, UP5K)
         assert found.plan.cycles_per_inference == found.design.interval
         assert abs(found.design.luts - whole.luts) <= 0.02 * whole.luts and found.design.brams == whole.brams
-        assert found.plan.core_fps >= min(fps or 100_000, 150_000)
+        assert found.plan.core_fps >= (fps or 100_000) or fps == folding.AS_FAST_AS_FITS
         assert str(found) == found.planner.explain(found.design)
 
 
@@ -231,11 +235,12 @@ def test_what_buffers_take_is_looked_at(monkeypatch):
     """Where the estimate of the whole plan is more than the search thought, the search has less room."""
     real = estimate.of_plan
     before = folding.choose(TFC, planner(), fps=folding.AS_FAST_AS_FITS)
-    monkeypatch.setattr(estimate, "of_plan", lambda plan, device: real(plan, device) + estimate.Estimate(luts=900, brams=3))
+    more = estimate.Estimate(luts=MARGIN * UP5K.luts - before.design.luts + 1)
+    monkeypatch.setattr(estimate, "of_plan", lambda plan, device: real(plan, device) + more)
     after = folding.choose(TFC, planner(), fps=folding.AS_FAST_AS_FITS)
     whole = estimate.of_plan(after.plan, UP5K)
     assert whole.luts <= MARGIN * UP5K.luts and whole.brams <= UP5K.brams
-    assert after.design.interval > before.design.interval
+    assert after.design.luts < before.design.luts
     monkeypatch.setattr(estimate, "of_plan", lambda plan, device: estimate.Estimate(luts=1e6))
     with pytest.raises(PlanError):
         folding.choose(TFC, planner(), fps=1000)
@@ -264,7 +269,7 @@ def test_latency_takes_less_area_than_a_rate_that_gives_it():
 def test_latency_of_a_convolution():
     network = models.load("mnist-cnn-small").network
     found = folding.choose(network, planner(network, ECP5), latency=12_000 / CLOCK_HZ)
-    assert 10_000 < found.plan.latency_cycles <= 12_000
+    assert 8_000 < found.plan.latency_cycles <= 12_000
 
 
 def test_no_such_latency():
