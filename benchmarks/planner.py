@@ -1,17 +1,17 @@
 """The planner beside a greedy divisor search, on every shipped network and FINN's CNV, for every board: images per second.
 
-    python benchmarks/planner.py [NETWORK ...]
+    python benchmarks/planner.py
 
 The greedy search is FINN's manner of folding: it begins with PE = SIMD = 1 in every layer, one lane in every other stage, weights
 in block RAM where they are more than 1,024 bits, and takes the slowest stage, again and again, to its next divisor, SIMD first,
 then PE, until that does not fit or cannot be. Both have the same stages, options, estimates, limits and clocks (those of the
 boards); greedy has no unfolded layers and no choice of memory. Nothing is synthesized: how far estimates are from routed designs
 is in docs/estimates.md. ``ratio`` is the planner's images per second over greedy's; where greedy does not fit, it is 0 for
-greedy and none. Seconds are processor time of the search.
+greedy and none. Seconds are processor time of the search. The table in docs/planner.md is written, too.
 """
 
-import argparse
 import time
+from pathlib import Path
 
 import cnv
 from table import publish, versions
@@ -23,6 +23,8 @@ from bnnhw.plan import PlanError
 from bnnhw.planner.goals import Planner, has_estimates
 
 CNV = "finn-cnv"
+PAGE = Path(__file__).parent.parent / "docs" / "planner.md"
+BEGIN, END = "<!-- table: python benchmarks/planner.py -->", "<!-- end of table -->"
 
 
 def lanes(choice):
@@ -87,17 +89,27 @@ def row(name, stages, board):
                     "cells": design.luts, "block_rams": design.brams, "search_s": round(seconds, 2)}
 
 
+def matrix(rows):
+    """The table of docs/planner.md: networks by boards, those that differ in nothing in one column."""
+    columns = {}
+    for board in dict.fromkeys(row["board"] for row in rows):
+        own = [row for row in rows if row["board"] == board]
+        columns.setdefault(tuple((row["planner_images_per_s"], row["ratio"]) for row in own), []).append(board)
+    lines = [["network", *(", ".join(names) for names in columns.values())], ["---"] + ["---:"] * len(columns)]
+    for k, network in enumerate(dict.fromkeys(row["network"] for row in rows)):
+        cells = [(own[k][0], f"{own[k][1]:.2f}" if own[k][1] else "alone") for own in columns]
+        lines.append([network, *("-" if rate is None else f"{rate:,} ({ratio})" for rate, ratio in cells)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("networks", nargs="*", metavar="NETWORK", help=f"shipped networks, or {CNV}; default: all")
-    names = arguments.parse_args().networks or [*models.names(), CNV]
     rows = []
-    for name in names:
-        network = cnv.cnv() if name == CNV else models.load(name).network
-        stages = lower(network)
-        rows += [row(name, stages, boards.find(board)) for board in boards.names() if has_estimates(devices.find(
-            boards.find(board).device))]
+    for name in [*models.names(), CNV]:
+        stages = lower(cnv.cnv() if name == CNV else models.load(name).network)
+        rows += [row(name, stages, board) for board in boards.BOARDS.values() if has_estimates(devices.find(board.device))]
     publish("planner", rows, versions())
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{matrix(rows)}\n\n{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":

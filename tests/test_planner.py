@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import itertools
+import json
 import math
 import random
 import re
@@ -331,3 +332,12 @@ def test_explore_as_a_command(capsys, monkeypatch):
         with pytest.raises(SystemExit) as exit_:
             cli.main(["explore", *arguments])
         assert exit_.value.code == 2
+
+
+def test_the_page_has_the_results(monkeypatch):
+    folder = Path(__file__).parent.parent / "benchmarks"
+    monkeypatch.syspath_prepend(folder)
+    benchmark = importlib.import_module("planner")
+    rows = json.loads((folder / "results" / "planner.json").read_text())["rows"]
+    assert all(row["fits"] == "no" or row["ratio"] is None or row["ratio"] >= 1 for row in rows)
+    assert benchmark.matrix(rows) in benchmark.PAGE.read_text()
