@@ -57,28 +57,33 @@ def measured(use, line, device_name, routed):
         found = [estimate.exact(*own, device) for own in designs.constant_stages(designs.plan_of(line, plan))]
         constants = [[own.luts, own.ffs, own.brams] for own in found]
     start = time.perf_counter()
-    rates = []
+    routes = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         text, top, constraints = designs.verilog_of(line, plan, device)
         if constraints is None:
             text += designs.harness(text, top) if routed else designs.plain(text, top)
             top = designs.HARNESS if routed else designs.PLAIN
-        found = packed(text, top, device, folder=folder)
-        pins = None
-        if constraints is not None:
-            pins = folder / "pins"
-            pins.write_text(constraints)
+        found = packed(text, top, device, constraints=constraints, folder=folder)
+        pins = folder / f"{top}.pins" if constraints else None
         if routed:
             for seed in SEEDS:
-                done = implement.route(folder / f"{top}.json", device, package=device.packages[0], constraints=pins,
-                                       clock_hz=GOAL_HZ[speed(device)], output=folder / "routed", seed=seed,
-                                       counts=found["counts"])
-                rates.append(round(done.fmax_hz / 1e6, 2))
+                routes.append(implement.route(
+                    folder / f"{top}.json", device, package=device.packages[0], constraints=pins, clock_hz=GOAL_HZ[speed(device)],
+                    output=folder / "routed", seed=seed, counts=found["counts"]))
     return {"use": use, "design": line, "device": device_name, "plan": plan, "constants": json.dumps(constants),
             "luts": found["luts"], "ffs": found["ffs"], "brams": found["brams"],
-            **{f"fmax_mhz_seed_{seed}": rates[k] if rates else None for k, seed in enumerate(SEEDS)},
+            **{f"fmax_mhz_seed_{seed}": round(routes[k].fmax_hz / 1e6, 2) if routes else None for k, seed in enumerate(SEEDS)},
+            "path": _path(sorted(routes, key=lambda own: own.fmax_hz)[len(routes) // 2].path) if routes else "",
             "seconds": round(time.perf_counter() - start, 1)}
+
+
+def _path(path):
+    """A slowest path in words: where the time goes, its cells from first to last."""
+    hops = [hop for hop in path["hops"] if hop["kind"] != "routing"]
+    cells = [re.sub(r"\$\S*?\$|_(LUT4|SB_LUT4|DFF|TRELLIS_FF|CARRY|CCU2C|LC|COMB)\S*$", "", hop["cell"]) for hop in hops]
+    return (f"{path['logic_ns']} ns in {len(hops)} cells, {path['wire_ns']} ns in wires: "
+            + " > ".join(cell for k, cell in enumerate(cells) if not k or cell != cells[k - 1]))
 
 
 def run(wanted):

@@ -1,7 +1,8 @@
 """Designs out of context for ``calibrate.py``: a line of text says which, and it is always the same circuit.
 
 A line is a kind and its parameters, ``dense n_in=64 n_out=32 pe=4 simd=8 memory=bram``. Weights, thresholds and scales are random
-with the line as the seed. Kinds of stages are built by their :mod:`bnnhw.stages` classes, the rest by the gateware's own.
+with the line as the seed; those of ``layer mnist-tfc fc1 ...`` are a shipped network's. Stages are built by their
+:mod:`bnnhw.stages` classes, the rest by the gateware's own.
 """
 
 import functools
@@ -111,9 +112,19 @@ def _elementwise(kind, p, rng):
                        offset=rng.integers(0, 2 ** (p["width"] - 1), channels).tolist())
 
 
+def _shipped(line):
+    """(Stage, Options) of a line ``layer NETWORK STAGE ...``: of a shipped network, with its own weights."""
+    _, network, name, *words = line.split()
+    _, table = parameters(" ".join(["layer", *words]))
+    stage = next(stage for stage in lower(models.load(network).network, scores=True) if stage.name == name)
+    return stage, stage.parse(table | {"kind": stage.kind})
+
+
 @functools.cache
 def _stage(line):
     """(Stage, Options) of a line that names a kind of stage; None for others."""
+    if line.startswith("layer "):
+        return _shipped(line)
     kind, p = parameters(line)
     rng = np.random.default_rng(random.Random(line).getrandbits(64))
     if kind in ("dense", "conv", "depthwise"):
@@ -146,7 +157,7 @@ def plan_of(line, text):
     if text:
         return planfile.loads(text.encode(), network, lower)
     board = boards.find(p["board"])
-    clock_hz, fabric = board.clock(board, board.clock_hz), devices.find(board.device).family
+    clock_hz, fabric = int(board.clock(board, board.clock_hz)), devices.find(board.device).family
     return folding.fold(network, lower(network, scores=True), clock_hz=clock_hz, fps=p.get("fps"), fabric=fabric)
 
 
@@ -263,8 +274,9 @@ def verilog_of(line, text, device):
         return accelerator.verilog(plan, cells=True) + board.verilog(identity(plan)), BOARD_TOP, board.constraints(board)
     if kind == "board":
         board = next(board for board in boards.BOARDS.values() if board.device == device.name)
-        facts = identity_of(bytes(range(32)), clock_hz=board.clock(board, board.clock_hz), frame_bytes=p["beats"] * p["lanes"],
-                            lanes=p["lanes"], result_beats=p["results"], bytes_per_beat=p["result"], scores=0)
+        facts = identity_of(bytes(range(32)), clock_hz=int(board.clock(board, board.clock_hz)),
+                            frame_bytes=p["beats"] * p["lanes"], lanes=p["lanes"],
+                            result_beats=p["results"], bytes_per_beat=p["result"], scores=0)
         text = verilog.convert(_top(p), name=accelerator.TOP, emit_src=False)
         return text + board.verilog(facts), BOARD_TOP, board.constraints(board)
     return _component_verilog(line), "top", None

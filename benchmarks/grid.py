@@ -5,7 +5,7 @@ from bnnhw import boards
 __all__ = ["all_designs", "fitted", "kept_out"]
 
 CELLS_ON = BOARDS_ON = ("up5k", "ecp5-25f")        # cells do not depend on the size of the device
-ROUTED_ON = ("up5k", "hx8k", "ecp5-25f")
+ROUTED_ON = ("up5k", "ecp5-25f", "hx8k")
 
 UNITS = [
     "slice bits=12", "slice bits=60", "up bits=1 lanes=4 ratio=4", "up bits=1 lanes=8 ratio=7", "up bits=9 lanes=2 ratio=5",
@@ -94,18 +94,15 @@ def fitted():
 
 
 ROUTED = [
-    "dense n_in=64 n_out=32 pe=2 simd=8 memory=lut", "dense n_in=128 n_out=64 pe=4 simd=16 memory=bram",
-    "dense n_in=256 n_out=32 pe=8 simd=32 memory=bram", "dense n_in=256 n_out=128 pe=16 simd=8 memory=bram",
-    "dense n_in=784 n_out=64 pe=4 simd=49 memory=bram", "dense n_in=96 n_out=48 pe=4 simd=6 memory=bram bits=2",
+    "dense n_in=64 n_out=32 pe=2 simd=8 memory=lut",
     "conv size=12 channels=16 n_out=16 kernel=3 pe=4 simd=4 memory=bram depth=108",
+    "dense n_in=256 n_out=32 pe=8 simd=32 memory=bram", "top lanes=4 beats=196 result=2 frames=5", "scores classes=10 bits=9",
+    "dense n_in=128 n_out=64 pe=4 simd=16 memory=bram", "sumpool size=13 channels=48 kernel=3 bits=8 lanes=4 depth=400",
     "conv size=28 channels=1 n_out=16 kernel=3 pe=8 simd=1 memory=bram bits=8 depth=118",
-    "conv size=14 channels=16 n_out=32 kernel=3 pe=8 simd=16 memory=bram pad=1 depth=31",
-    "maxpool size=26 channels=32 kernel=2 bits=1 lanes=4 mixed=1 depth=448",
-    "sumpool size=13 channels=48 kernel=3 bits=8 lanes=4 depth=400",
+    "affine elements=64 channels=16 bits=8 scale=6 width=14 lanes=4", "dense n_in=256 n_out=128 pe=16 simd=8 memory=bram",
+    "class classes=10 bits=7 lanes=10", "fork bits=12 first=0 second=100",
+    "dense n_in=96 n_out=48 pe=4 simd=6 memory=bram bits=2", "dense n_in=784 n_out=64 pe=4 simd=49 memory=bram",
     "threshold elements=128 channels=32 bits=8 levels=3 lanes=4 falling=0",
-    "affine elements=64 channels=16 bits=8 scale=6 width=14 lanes=4", "add elements=64 bits=11 other=10 scale=5 lanes=2",
-    "scores classes=10 bits=9", "class classes=10 bits=7 lanes=10", "fork bits=12 first=0 second=100",
-    "down bits=1 lanes=8 ratio=7", "top lanes=4 beats=196 result=2 frames=5",
 ]
 
 # Sizes off the grid.
@@ -119,27 +116,37 @@ STAGES = [
     "sumpool size=7 channels=36 kernel=7 bits=2 lanes=6 depth=300",
     "depthwise size=15 channels=36 kernel=3 pe=6 memory=bram bits=2 width=6 pad=1 depth=200",
 ]
-# The shipped networks where they fit: (network, board or device).
+LAYERS = [      # of shipped networks
+    "layer mnist-tfc fc1 pe=8 simd=16 memory=bram", "layer mnist-sfc fc4 pe=1 simd=16 memory=bram",
+    "layer mnist-cnn conv2 pe=2 simd=24 memory=bram depth=110", "layer fashion-residual conv0 pe=4 simd=1 memory=bram depth=111",
+    "layer cifar10-cnv-narrow conv5 pe=2 simd=16 memory=bram depth=105", "layer fashion-cnn pool3 lanes=4 depth=240",
+    "layer fashion-residual act0 lanes=2", "layer fashion-residual norm2 lanes=1",
+]
+# Shipped networks on boards that they fit: (network, board and what else is asked for, whether to route).
 NETWORKS = [
-    ("mnist-tfc", "board=icebreaker"), ("mnist-cnn-small", "board=icebreaker"), ("mnist-tfc", "board=ulx3s-25f"),
-    ("mnist-sfc", "board=ulx3s-25f"), ("mnist-cnn", "board=ulx3s-25f"), ("mnist-cnn", "board=icebreaker"),
-    ("mnist-lut4-small", "board=icebreaker"), ("fashion-residual", "board=ulx3s-25f"), ("mnist-cnn-small", "board=ulx3s-45f"),
-    ("mnist-tfc", "board=icebreaker fps=10000"), ("mnist-lut4", "board=ulx3s-25f"), ("fashion-cnn", "board=ulx3s-45f"),
-    ("cifar10-cnv-narrow", "board=ulx3s-45f"), ("mnist-lut6", "board=ulx3s-25f"), ("mnist-lut4-wide", "board=ulx3s-85f"),
+    ("mnist-tfc", "board=icebreaker", True), ("mnist-cnn", "board=ulx3s-25f", False),
+    ("mnist-cnn-small", "board=icebreaker", False),
+    ("mnist-sfc", "board=ulx3s-25f", True), ("mnist-tfc", "board=ulx3s-25f", False),
+    ("mnist-lut4-small", "board=icebreaker", False),
+    ("fashion-residual", "board=ulx3s-25f", False), ("mnist-cnn", "board=icebreaker", False),
+    ("mnist-tfc", "board=icebreaker fps=10000", False), ("mnist-lut4", "board=ulx3s-25f", False),
+    ("mnist-cnn-small", "board=ulx3s-45f", False), ("fashion-cnn", "board=ulx3s-45f", False),
+    ("cifar10-cnv-narrow", "board=ulx3s-45f", False), ("mnist-lut6", "board=ulx3s-25f", False),
+    ("mnist-lut4-wide", "board=ulx3s-85f", False),
 ]
 
 
 def kept_out():
     """(line, device, whether to route) of the designs that the fit never sees."""
-    for line in STAGES:
+    for line in [*STAGES, *LAYERS]:
         for device in CELLS_ON:
             yield line, device, False
     for line in STAGES[::3]:
         for device in ROUTED_ON:
             yield line, device, True
-    for name, where in NETWORKS:
+    for name, where, routed in NETWORKS:
         board = boards.find(where.split()[0].removeprefix("board="))
-        yield f"network {name} {where}", board.device, True
+        yield f"network {name} {where}", board.device, routed
 
 
 def all_designs():

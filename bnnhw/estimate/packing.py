@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from .. import tools
@@ -11,7 +12,7 @@ from ..implement import synthesize
 __all__ = ["packed"]
 
 
-def packed(text, top, device, *, folder=None):
+def packed(text, top, device, *, constraints=None, folder=None):
     """Synthesize and pack. Where nextpnr wants every pin placed before it packs (Gowin), the cells are yosys' own, which it
     packs one by one.
 
@@ -23,8 +24,10 @@ def packed(text, top, device, *, folder=None):
         Its top module.
     device : Device
         Of a family with a router.
+    constraints : str, optional
+        Pins, in the family's format.
     folder : path, optional
-        Where to leave the netlist, ``TOP.json``.
+        Where to leave the netlist, ``TOP.json``, and the constraints, ``TOP.pins``.
 
     Returns
     -------
@@ -34,20 +37,30 @@ def packed(text, top, device, *, folder=None):
     family = FAMILIES[device.family]
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         place = Path(folder or temporary)
-        source, netlist = place / f"{top}.v", place / f"{top}.json"
+        source, netlist, pins = (place / f"{top}.{end}" for end in ("v", "json", "pins"))
         source.write_text(text)
+        pins.write_text(constraints or "")
         counts = synthesize([source], top, device, netlist=netlist)
-        ffs = sum(count for cell, count in counts.items() if family.flipflops.match(cell))
-        if device.pins:
-            return {"luts": sum(places * count for cell, count in counts.items()
-                                for kind, places in family.logic_cells.items() if re.fullmatch(f"{kind.rstrip('4')}[1-4]?", cell)),
-                    "ffs": ffs, "brams": sum(count for cell, count in counts.items() if re.fullmatch(family.memory, cell)),
-                    "counts": counts}
-        words = {"option": device.option, "package": device.packages[0], "netlist": netlist.name}
-        last = family.router.index("{routed}")      # and the option before it: nothing is routed, so nothing can be written
-        command = family.router[:last - 1] + family.router[last + 1:] + family.unconstrained
-        name, *arguments = (word.format(**words) for word in command)
-        output = tools.find(name).run([*arguments, "--pack-only"], cwd=place).stdout
-    used = {cell: int(count) for cell, count in re.findall(r"^Info:\s+(\w+):\s*(\d+)/", output, re.M)}
+        used = _of_yosys(counts, family) if device.pins else _of_nextpnr(netlist, pins if constraints else None, device)
     return {"luts": sum(places * used.get(cell, 0) for cell, places in family.logic_cells.items()),
-            "ffs": ffs, "brams": used.get(family.block_ram, 0), "counts": counts}
+            "ffs": sum(count for cell, count in counts.items() if family.flipflops.match(cell)),
+            "brams": used.get(family.block_ram, 0), "counts": counts}
+
+
+def _of_nextpnr(netlist, pins, device):
+    """Cells by type, as the packer leaves them."""
+    family = FAMILIES[device.family]
+    words = {"option": device.option, "package": device.packages[0], "netlist": netlist.name, "constraints": pins and pins.name}
+    last = family.router.index("{routed}")      # and the option before it: nothing is routed, so nothing can be written
+    command = family.router[:last - 1] + family.router[last + 1:] + (family.pins if pins else family.unconstrained)
+    name, *arguments = (word.format(**words) for word in command)
+    output = tools.find(name).run([*arguments, "--pack-only"], cwd=netlist.parent).stdout
+    return {cell: int(count) for cell, count in re.findall(r"^Info:\s+(\w+):\s*(\d+)/", output, re.M)}
+
+
+def _of_yosys(counts, family):
+    """The same from yosys' cells, under nextpnr's names."""
+    found = Counter({family.block_ram: sum(count for cell, count in counts.items() if re.fullmatch(family.memory, cell))})
+    for cell, count in counts.items():
+        found["LUT4" if re.fullmatch("LUT[1-4]", cell) else cell] += count
+    return found
