@@ -22,7 +22,8 @@ def identity(plan):
     return identity_of(bytes.fromhex(plan.network.digest), clock_hz=plan.clock_hz,
                        frame_bytes=plan.frame_elements * plan.element_bytes, lanes=plan.input_lanes * plan.element_bytes,
                        result_beats=plan.result_beats, bytes_per_beat=plan.bytes_per_beat,
-                       scores=plan.result_beats - 1 if plan.scores else 0)
+                       scores=plan.result_beats - 1 if plan.scores else 0,
+                       greatest=plan.network.types[plan.network.inputs[0]].levels - 1)
 
 
 def _check_memories(plan, device, cells):

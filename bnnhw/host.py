@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .protocol import VERSION, Counters, Identity, Kind, Reply, Splitter, request
+from .protocol import TEST_FRAMES, VERSION, Counters, Identity, Kind, Reply, Splitter, request
 from .session import BoardError, Session
 
 __all__ = ["BAUD", "Board", "BoardError", "Results"]
@@ -19,6 +19,7 @@ __all__ = ["BAUD", "Board", "BoardError", "Results"]
 BAUD = 1_000_000
 IDLE_S = 0.002          # waiting for bytes when there is nothing to send
 ANSWER_S, ANSWERS = 0.25, 40    # waiting for the reply to a single question, and how often it is asked
+TEST_S = 60.0           # for a self-test
 
 
 @dataclass(frozen=True)
@@ -109,20 +110,21 @@ class Board:
         except (self._error, OSError, TypeError) as error:      # TypeError: pyserial's answer to a port closed meanwhile
             raise BoardError(f"{self.name}: the connection broke: {_reason(error)}") from None
 
-    def _question(self, kind, answer):
+    def _question(self, kind, *answers, session=0, argument=0):
+        """The :class:`Reply` of one of the kinds ``answers``. It is asked again until it comes."""
         splitter = Splitter(Reply)
         for _ in range(ANSWERS):
             self._asked = self._asked % 255 + 1
-            self._pending += request(kind, tag=self._asked)
+            self._pending += request(kind, session, self._asked, argument)
             until = time.monotonic() + ANSWER_S
             while time.monotonic() < until:
                 for reply in splitter.feed(self._exchange(wait=True)):
-                    if reply.kind == answer and reply.tag == self._asked:
-                        return reply.payload
+                    if reply.kind in answers and reply.tag == self._asked:
+                        return reply
         raise BoardError(f"{self.name}: no answer. Is the board flashed with a network by bnnhw, and the baud rate right?")
 
     def _identify(self):
-        payload = self._question(Kind.IDENTIFY, Kind.IDENTITY)
+        payload = self._question(Kind.IDENTIFY, Kind.IDENTITY).payload
         if payload[:1] != bytes([VERSION]):
             raise BoardError(f"{self.name}: the board speaks version {payload[0] if payload else '?'} of the protocol, "
                              f"this program version {VERSION}")
@@ -133,7 +135,36 @@ class Board:
 
     def counters(self):
         """The board's :class:`Counters`."""
-        return Counters.unpack(self._question(Kind.COUNTERS, Kind.COUNTED))
+        return Counters.unpack(self._question(Kind.COUNTERS, Kind.COUNTED).payload)
+
+    def self_test(self):
+        """Let the board run frames that it makes itself, :func:`bnnhw.protocol.test_frames`.
+
+        Returns
+        -------
+        records : list of bytes
+            The results of the frames.
+        cycles : int
+            From the first byte that the network is offered until the last result is stored.
+
+        Raises
+        ------
+        BoardError
+            The board does not answer, was reset meanwhile, or its network gives no result.
+        """
+        session = self._question(Kind.IDENTIFY, Kind.IDENTITY).session % 65_535 + 1     # not the present one
+        self._question(Kind.TEST, Kind.OPENED, session=session)
+        records, until = [], time.monotonic() + TEST_S
+        while len(records) < TEST_FRAMES:
+            reply = self._question(Kind.READ, Kind.RESULT, Kind.STATUS, Kind.ERROR, session=session,
+                                   argument=len(records) | 1 << 8)
+            if reply.kind == Kind.RESULT and reply.detail == len(records):
+                records.append(reply.payload)
+            elif reply.kind == Kind.ERROR:
+                raise BoardError(f"{self.name}: the board was reset in the middle of its self-test")
+            elif time.monotonic() > until:
+                raise BoardError(f"{self.name}: the self-test gave {len(records)} of {TEST_FRAMES} results in {TEST_S:g} s")
+        return records, self.counters().cycles
 
     def check(self, digest):
         """Raise :exc:`BoardError` unless the board has the network with this SHA-256 (hex)."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-__all__ = ["VERSION", "Kind", "Fault", "Identity", "Counters", "Request", "Reply", "Splitter", "frame", "request", "reply"]
+__all__ = ["VERSION", "TEST_FRAMES", "TEST_SEED", "TEST_TAPS", "Kind", "Fault", "Identity", "Counters", "Request", "Reply",
+           "Splitter", "frame", "greatest_bytes", "request", "reply", "test_frames"]
 
-VERSION = 1
+VERSION = 2
 
 END, ESC, ESC_END, ESC_ESC = 0xC0, 0xDB, 0xDC, 0xDD     # SLIP, RFC 1055
 CRC_BYTES = 4
@@ -19,6 +20,10 @@ REQUEST = struct.Struct("<BHBH")        # kind, session, tag, argument
 REPLY = struct.Struct("<BHBHBB")        # kind, session, tag, expected, done, detail
 CHUNK_BYTES_MIN = 1
 CHUNK_BYTES_MAX = 256 - CRC_BYTES       # the board writes the CRC behind the payload, into one bank of 256 bytes
+
+# The self-test's frames: a power of two, below the slots of any board; x^16 + x^14 + x^13 + x^11 + 1 has the period 65,535.
+TEST_FRAMES = 8
+TEST_SEED, TEST_TAPS = 0xACE1, 0b101101
 
 
 class Kind(IntEnum):
@@ -29,6 +34,7 @@ class Kind(IntEnum):
     READ = 0x04
     COUNTERS = 0x05
     DATA_LAST = 0x06
+    TEST = 0x07
     IDENTITY = 0x81
     OPENED = 0x82
     STATUS = 0x83
@@ -83,6 +89,8 @@ class Identity:
         Greatest payload of a DATA packet.
     slots : int
         Results that the board holds until the host has them.
+    greatest : int
+        The greatest code of an input element; its bytes are an element's.
     version : int
         Of the protocol.
     """
@@ -95,9 +103,10 @@ class Identity:
     scores: int
     chunk_bytes: int = CHUNK_BYTES_MAX
     slots: int = 16
+    greatest: int = 255
     version: int = VERSION
 
-    LAYOUT = struct.Struct("<B32sIIHHBHHB")
+    LAYOUT = struct.Struct("<B32sIIHHBHHBI")
 
     def __post_init__(self):
         if len(self.network) != 32:
@@ -110,7 +119,7 @@ class Identity:
 
     def pack(self):
         return self.LAYOUT.pack(self.version, self.network, self.clock_hz, self.frame_bytes, self.lanes,
-                                self.result_beats, self.bytes_per_beat, self.scores, self.chunk_bytes, self.slots)
+                                self.result_beats, self.bytes_per_beat, self.scores, self.chunk_bytes, self.slots, self.greatest)
 
     @classmethod
     def unpack(cls, payload):
@@ -121,8 +130,32 @@ class Identity:
         return cls(*fields, version=version)
 
 
+def greatest_bytes(greatest):
+    """The bytes of the greatest code, the least significant first."""
+    return greatest.to_bytes(max(1, -(-greatest.bit_length() // 8)), "little")
+
+
+def test_frames(identity):
+    """The frames of the board's self-test, a list of bytes.
+
+    Each byte is 0, or that of the greatest code at this place of an element, by the lowest bit of a shift register of 16 bits.
+    It begins at :data:`TEST_SEED`, goes on through all frames and takes in the parity of its bits :data:`TEST_TAPS` at the top.
+    """
+    state, ones, frames = TEST_SEED, greatest_bytes(identity.greatest), []
+    for _ in range(TEST_FRAMES):
+        frame = bytearray()
+        for place in range(identity.frame_bytes):
+            frame.append(ones[place % len(ones)] * (state & 1))
+            state = state >> 1 | (state & TEST_TAPS).bit_count() % 2 << 15
+        frames.append(bytes(frame))
+    return frames
+
+
 class Counters(NamedTuple):
-    """Counts since the board was configured or reset, each modulo 2**32."""
+    """Counts since the board was configured or reset, each modulo 2**32.
+
+    After a self-test ``cycles`` counts something else: see :attr:`Kind.TEST` in ``docs/protocol.md``.
+    """
     frames: int     # results that the network gave
     errors: int     # packets dropped: wrong CRC, broken framing, wrong length
     stalls: int     # cycles in which input waited for the network

@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from . import boards, models, target, verify
+from . import boards, models, selftest, target, verify
 from .bitstream import identity
 from .errors import UsageError, UserError
 from .host import BAUD, Board
@@ -34,6 +34,8 @@ def add_arguments(parser):
                         help="what the board holds: a build folder, a .bnn file or a shipped network (default: %(default)s)")
     parser.add_argument("--model", help="the build folder's network, where it is not a shipped one")
     parser.add_argument("--images", type=int, metavar="N", help="only the first N images")
+    parser.add_argument("--self-test", action="store_true",
+                        help="let the board run frames that it makes itself; compare results and cycles with what they must be")
     parser.add_argument("--baud", type=int, help=f"of the serial port (default: that of the build folder's board, or {BAUD})")
     parser.add_argument("--divisor", type=int, default=DIVISOR, metavar="CYCLES",
                         help="clock cycles per bit of the simulated line (default: %(default)s)")
@@ -82,6 +84,8 @@ def _check(args):
         raise UsageError(f"--baud must be positive, not {args.baud}")
     if not all(0 <= chance < 0.2 for chance in args.noise):
         raise UsageError(f"--noise must be from 0 to 0.2, not {args.noise[0]:g} and {args.noise[1]:g}")
+    if args.self_test and (args.files or args.images):
+        raise UsageError("--self-test takes no images: the board makes its own")
     if args.port and any(args.noise):
         raise UsageError("--noise belongs to --virtual")
 
@@ -93,17 +97,9 @@ def _baud(target):
     return boards.find(built_for["name"]).baud if built_for else BAUD
 
 
-def run(args):
-    _check(args)
-    console = Console(stderr=args.json)
-    found, plan, verilog = target.resolve(args.target, args.model)
-    network = found.network
-    if args.files:
-        x, labels = load_images(network, args.files), None
-    else:
-        x, labels = verify.images_for(network, args.images or IMAGES, found.provenance.get("dataset"))
-    x = x[:args.images]
-    labels = None if labels is None else labels[:args.images]
+@contextlib.contextmanager
+def _connected(args, plan, verilog, console):
+    """The board that the command line names, which has ``plan``'s network."""
     with contextlib.ExitStack() as stack:
         port = args.port
         if args.virtual:
@@ -112,7 +108,42 @@ def run(args):
             port = virtual.port
             console.print(f"virtual board at {port}", highlight=False)
         board = stack.enter_context(Board(port, args.baud or _baud(args.target)))
-        board.check(network.digest)
+        board.check(plan.network.digest)
+        yield board
+
+
+def _self_test(args, plan, verilog, console):
+    want = selftest.expected(plan, identity(plan))
+    with _connected(args, plan, verilog, console) as board:
+        records, cycles = board.self_test()
+    selftest.check(want, records, cycles)
+    signature = selftest.signature(records)
+    if args.json:
+        print(json.dumps({"frames": len(records), "signature": signature, "cycles": cycles}))
+    else:
+        console.print(f"self-test: {len(records)} frames, signature {signature}, {cycles:,} cycles: as expected", highlight=False,
+                      soft_wrap=True)
+
+
+def run(args):
+    _check(args)
+    console = Console(stderr=args.json)
+    found, plan, verilog = target.resolve(args.target, args.model)
+    if args.self_test:
+        _self_test(args, plan, verilog, console)
+    else:
+        _classify(args, found, plan, verilog, console)
+
+
+def _classify(args, found, plan, verilog, console):
+    network = found.network
+    if args.files:
+        x, labels = load_images(network, args.files), None
+    else:
+        x, labels = verify.images_for(network, args.images or IMAGES, found.provenance.get("dataset"))
+    x = x[:args.images]
+    labels = None if labels is None else labels[:args.images]
+    with _connected(args, plan, verilog, console) as board:
         with Progress(TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console,
                       disable=not console.is_terminal, transient=True) as bar:
             task = bar.add_task("", total=len(x))

@@ -154,6 +154,6 @@ def test_records():
 
 def test_identity():
     board = identity()
-    assert Identity.unpack(board.pack()) == board and len(board.pack()) == 51
-    with pytest.raises(ValueError, match="^an identity has 51 bytes, not 50$"):
+    assert Identity.unpack(board.pack()) == board and len(board.pack()) == 55
+    with pytest.raises(ValueError, match="^an identity has 55 bytes, not 54$"):
         Identity.unpack(board.pack()[:-1])

@@ -4,11 +4,12 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..protocol import CHUNK_BYTES_MAX, Identity, Kind
+from ..protocol import CHUNK_BYTES_MAX, TEST_FRAMES, Identity, Kind
 from .chunks import BeatPacker, ChunkBuffer
 from .packets import RequestReceiver
 from .replies import CounterValues, Responder, Want
 from .results import ResultRing, slots_of
+from .selftest import SelfTest
 from .slip import PacketByte, ReceivedByte, SlipDecoder, SlipEncoder
 from .streams import Relay
 
@@ -17,11 +18,11 @@ __all__ = ["Link", "identity_of"]
 RESET_CYCLES = 16       # for which aresetn is low when a session opens
 
 
-def identity_of(network, *, clock_hz, frame_bytes, lanes, result_beats, bytes_per_beat, scores):
+def identity_of(network, *, clock_hz, frame_bytes, lanes, result_beats, bytes_per_beat, scores, greatest=255):
     """The :class:`Identity` of a board with such a network (32-byte SHA-256); what the gateware decides is filled in."""
     record_bytes = result_beats * bytes_per_beat + 1
     return Identity(network, clock_hz, frame_bytes, lanes, result_beats, bytes_per_beat, scores,
-                    CHUNK_BYTES_MAX, slots_of(record_bytes))
+                    CHUNK_BYTES_MAX, slots_of(record_bytes), greatest)
 
 
 class Link(wiring.Component):
@@ -72,6 +73,7 @@ class Link(wiring.Component):
         m.submodules.decoder = decoder = SlipDecoder()
         m.submodules.receiver = receiver = RequestReceiver()
         m.submodules.chunks = chunks = ChunkBuffer()
+        m.submodules.selftest = selftest = SelfTest(self.identity.frame_bytes, self.identity.greatest)
         m.submodules.packer = packer = self.packer
         m.submodules.ring = ring = self.ring
         m.submodules.responder = responder = Responder(self.identity)
@@ -84,7 +86,8 @@ class Link(wiring.Component):
         m.submodules.sent = sent = Relay(8)
         wiring.connect(m, decoder.o, received.i)
         wiring.connect(m, received.o, receiver.i)
-        wiring.connect(m, chunks.o, packer.i)
+        wiring.connect(m, chunks.o, selftest.i)
+        wiring.connect(m, selftest.o, packer.i)
         wiring.connect(m, packer.o, wiring.flipped(self.frames))
         wiring.connect(m, wiring.flipped(self.results), ring.i)
         wiring.connect(m, responder.o, replied.i)
@@ -97,12 +100,13 @@ class Link(wiring.Component):
         opening = Signal()      # a session begins or ends in this cycle
         clear = Signal()
         m.d.comb += [
-            chunks.clear.eq(clear), packer.clear.eq(clear), ring.clear.eq(clear), responder.cut.eq(opening),
+            chunks.clear.eq(clear), selftest.clear.eq(clear), packer.clear.eq(clear), ring.clear.eq(clear),
+            responder.cut.eq(opening),
         ]
         # From the first cycle in which aresetn is low until a cycle after the last.
         m.d.sync += clear.eq(opening | ~self.aresetn)
         self._reset(m, opening)
-        self._count(m, opening)
+        self._count(m, opening, clear)
 
         # The payload goes to the free bank as it comes. A packet that found none at its start is not taken.
         skipped = Signal()
@@ -135,7 +139,7 @@ class Link(wiring.Component):
             there.eq(ring.held),
             brings.eq(request.kind.matches(Kind.DATA, Kind.DATA_LAST) & same & due),
             reads.eq((request.kind == Kind.READ) & same & (ahead <= there)),
-            opening.eq(compared & (request.kind == Kind.OPEN) & (request.session != session)),
+            opening.eq(compared & request.kind.matches(Kind.OPEN, Kind.TEST) & (request.session != session)),
             want.eq(Want.UNKNOWN_KIND),
         ]
         with m.Switch(request.kind):
@@ -143,7 +147,7 @@ class Link(wiring.Component):
                 m.d.sync += want.eq(Want.IDENTITY)
             with m.Case(Kind.COUNTERS):
                 m.d.sync += want.eq(Want.COUNTED)
-            with m.Case(Kind.OPEN):
+            with m.Case(Kind.OPEN, Kind.TEST):
                 m.d.sync += want.eq(Want.OPENED)
             with m.Case(Kind.DATA, Kind.DATA_LAST, Kind.READ):
                 m.d.sync += want.eq(Mux(same, Want.STATUS, Want.NO_SESSION))
@@ -173,6 +177,7 @@ class Link(wiring.Component):
             m.d.sync += expected.eq(expected + receiver.length)
         with m.If(opening):
             m.d.sync += [session.eq(request.session), expected.eq(0), freed.eq(0), responder.refused.eq(0)]
+            m.d.sync += selftest.run.eq(request.kind == Kind.TEST)
 
         return m
 
@@ -185,12 +190,20 @@ class Link(wiring.Component):
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
 
-    def _count(self, m, opening):
-        """The four counters, and whether a packet was dropped in this session."""
+    def _count(self, m, opening, clear):
+        """The four counters, and whether a packet was dropped in this session.
+
+        In a session that is a self-test ``cycles`` counts from the first byte that the network's input is offered until the last
+        result is stored.
+        """
         counters = Signal(CounterValues)
         responder, receiver = m.submodules.responder, m.submodules.receiver
         m.d.comb += responder.counters.eq(counters)
-        m.d.sync += counters.cycles.eq(counters.cycles + 1)
+        testing, done = m.submodules.selftest.run, m.submodules.ring.done
+        with m.If(testing & clear):
+            m.d.sync += counters.cycles.eq(0)
+        with m.Elif(~(testing & done[TEST_FRAMES.bit_length() - 1])):
+            m.d.sync += counters.cycles.eq(counters.cycles + 1)
         for counter, event in ((counters.frames, m.submodules.ring.stored), (counters.errors, receiver.bad),
                                (counters.stalls, self.frames.valid & ~self.frames.ready)):
             with m.If(event):
