@@ -35,7 +35,11 @@ PAGE = Path(__file__).parent.parent / "docs" / "estimates.md"
 BEGIN, END = "<!-- python benchmarks/calibrate.py --write -->\n", "<!-- end of tables -->\n"
 CELLS_LIMIT, RATE_LIMIT = 0.10, 0.20
 SEEDS = (1, 2, 3)
-START = {"path": 4, "levels": 1.5, "carry": 0.3, "bram": 3}       # ns, with which the search for the longest paths begins
+# ns, with which the search for the longest paths begins: about what nextpnr says of a flip-flop, a table and its wires, a carry,
+# a block RAM's output.
+START = {"ice40-u": {"path": 4, "levels": 2.5, "carry": 0.3, "bram": 4},
+         "ice40-hx": {"path": 2, "levels": 1.2, "carry": 0.15, "bram": 2},
+         "ecp5": {"path": 1, "levels": 0.9, "carry": 0.05, "bram": 4.8}}
 ROUNDS = 20
 HOW = ("packed", "routed")
 FEW = 50            # cells or flip-flops: that much in a hundred more or less of less than this matters to nobody
@@ -121,9 +125,9 @@ def longest(paths, constants):
     return max(paths, key=lambda path: sum(constants.get(name, 0) * count for name, count in path.items()))
 
 
-def fit_paths(designs_paths, values):
+def fit_paths(designs_paths, values, start):
     """{feature: ns}: in turn each design's longest path by the constants so far, and the constants for these paths."""
-    constants = START
+    constants = start
     for _ in range(ROUNDS):
         constants = least_squares([longest(paths, constants) for paths in designs_paths], values)
     return constants
@@ -149,7 +153,7 @@ def fit(rows):
         some = [row for row in routed if speed(devices.find(row["device"])) == grade]
         paths = [[{**path, SIZE: math.log2(row["luts"])}
                   for path in designs.parts_of(row["design"], devices.find(row["device"])).paths] for row in some]
-        found["path_ns"][grade] = fit_paths(paths, [median_ns(row) for row in some])
+        found["path_ns"][grade] = fit_paths(paths, [median_ns(row) for row in some], START[grade])
     return found
 
 

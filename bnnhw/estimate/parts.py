@@ -20,6 +20,7 @@ __all__ = ["adder_of_streams", "affine", "comparators", "decision", "down", "fif
 TABLE_BITS = 4              # address bits of a LUT4
 IDENTITY_BYTES = 64         # of the link's answer about itself: its exact number decides nothing
 CHUNK_WORDS = 2 * BANK_BYTES
+LEVELS_OF_COUNT = 1.4       # tables in a row, for every doubling of the bits that are counted: adders of two levels, regrouped
 FEW_WORDS = 12              # of a random table: fewer, and some columns are alike
 
 
@@ -138,7 +139,7 @@ def matrix_vector(*, pe, simd, bits_in, words, folds, accumulators, width, start
         full, half = adders(simd)
         total = bits(simd)
         parts.add(count__full=pe * full, count__half=pe * half, count__bit=pe * total)
-        parts.path(path=1, levels=2 * math.log2(simd + 1))
+        parts.path(path=1, levels=LEVELS_OF_COUNT * math.log2(simd + 1))
     else:
         count, tree = tree_of_adders(simd, bits_in)
         total = bits_in + math.ceil(math.log2(simd))
@@ -178,7 +179,7 @@ def pool(*, bits_in, lanes, taps, width, mixed, groups, kind):
         parts.add(pool__max=lanes * bits_in)
     if mixed:
         parts.add(pool__mixed=mixed * tables(groups), pool__groups=bits(groups - 1))
-    return parts.path(path=1, levels=2, carry=width) + slice_(lanes * width)
+    return parts.path(path=1, bram=1, levels=3, carry=0 if kind == "maxpool" and bits_in == 1 else width) + slice_(lanes * width)
 
 
 def comparators(*, bits_in, lanes, levels, turns, changing, family, width):
