@@ -14,6 +14,7 @@ __all__ = ["AS_FAST_AS_FITS", "Chosen", "check_fabric", "check_memory", "choose"
 AS_FAST_AS_FITS = math.inf      # images per second: the most for which the device has room
 USUAL_LANES = 768               # about half of a UP5K's cells
 ANY_DEVICE = "up5k"             # by its costs options are compared where no device is known
+USUAL_CLOCK_HZ = 24_000_000     # for which it would be, where it can
 OF_FABRIC = {"ecp5": "ecp5-25f", "gowin": "gw2a-18"}            # where only the family is
 TRIES = 5                       # of plans whose buffers take more than was thought, or whose latency is another
 CLOSE = 0.95                    # of the latency asked for: near enough
@@ -33,9 +34,10 @@ def usual_fps(stages, clock_hz):
 
 
 def _least_lanes(stage, budget):
-    """The fewest multiplications per cycle with which a stage keeps up with ``budget`` cycles."""
-    return min((stage.resources(options)["lanes"] if hasattr(stage, "weights") else 0
-                for options in stage.folding_space() if stage.cycles(options) <= budget), default=math.inf)
+    """The fewest products of one bit per cycle with which a folded stage keeps up with ``budget`` cycles."""
+    return min((options.pe * getattr(options, "simd", 1) * stage.bits_in if hasattr(options, "pe") else 0
+                for options in stage.folding_space()
+                if getattr(options, "style", "") != "unfolded" and stage.cycles(options) <= budget), default=math.inf)
 
 
 def fold(network, stages, *, clock_hz, fps=None, buffers="rate", fabric=None):
@@ -50,8 +52,12 @@ def fold(network, stages, *, clock_hz, fps=None, buffers="rate", fabric=None):
     PlanError
         The rate cannot be met; the message names the stage.
     """
-    planner = Planner(stages, DEVICES[OF_FABRIC.get(fabric, ANY_DEVICE)], clock_hz, fabric=fabric)
-    interval = planner.interval(fps or usual_fps(stages, clock_hz))
+    fps = fps or usual_fps(stages, clock_hz)
+    for path_ns in (1e9 / min(clock_hz, USUAL_CLOCK_HZ), math.inf):
+        planner = Planner(stages, DEVICES[OF_FABRIC.get(fabric, ANY_DEVICE)], clock_hz, fabric=fabric, path_ns=path_ns)
+        if planner.problem.least * fps <= clock_hz:
+            break
+    interval = planner.interval(fps)
     return _plan(network, planner, unlimited(planner.problem, interval, planner.limits[-1].area), buffers)
 
 

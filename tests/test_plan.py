@@ -47,7 +47,7 @@ def test_any_network(network, budget):
 
 
 def test_impossible_rates():
-    with pytest.raises(PlanError, match="^layer 'class': 2 cycles per image are not enough: it takes 11$"):
+    with pytest.raises(PlanError, match="^layer 'class': 2 cycles per image are not enough: it takes at least 11$"):
         tfc_plan(10_000_000, scores=True)
     with pytest.raises(PlanError, match=r"^48,000,000 images/s at 24 MHz: at most one image per cycle is possible$"):
         tfc_plan(48_000_000)

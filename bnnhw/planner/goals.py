@@ -40,6 +40,8 @@ class Planner:
         What it adds takes room on the device, too.
     fabric : str or None
         The family whose cells circuits of constants may be made of; None: none, but where a stage can be nothing else.
+    path_ns : float, optional
+        The longest path that options may have; a clock cycle where it is not given.
 
     Attributes
     ----------
@@ -47,13 +49,14 @@ class Planner:
         :data:`MARGIN` of the device's cells, with its block RAMs; all of them, for what does not fit otherwise. Less where plans
         are known to take more than was foreseen.
     """
-    def __init__(self, stages, device, clock_hz, board=None, *, fabric):
+    def __init__(self, stages, device, clock_hz, board=None, *, fabric, path_ns=None):
         self.stages, self.device, self.clock_hz, self.board, self.fabric = stages, device, clock_hz, board, fabric
+        self.path_ns = path_ns or 1e9 / clock_hz
         self.limits = self.room = tuple(Limits(int(part * device.luts), device.brams) for part in (MARGIN, 1))
 
     @functools.cached_property
     def problem(self):
-        return tables(self.stages, self.device, self.clock_hz, self.fabric, self._around)
+        return tables(self.stages, self.device, self.fabric, self._around, clock_hz=self.clock_hz, path_ns=self.path_ns)
 
     def _around(self, lanes):
         """The estimate of what stands around the stages: stream ports for beats of ``lanes`` elements, and what a board adds."""
@@ -71,7 +74,7 @@ class Planner:
         Raises
         ------
         PlanError
-            No design at this clock is so fast, whatever it takes; the message names the stage.
+            No design at this clock is so fast, however much there is; the message names the stage.
         """
         cycles = int(self.clock_hz / fps * (1 + 1e-9))
         if cycles < 1:
@@ -79,9 +82,7 @@ class Planner:
         least = {step.name: min(choice.cycles for choice in step.choices) for step in self.problem.steps}
         slowest = max(least, key=least.get)
         if least[slowest] > cycles:
-            step = next(step for step in self.problem.steps if step.name == slowest)
-            how = "at the most parallel it takes" if len(step.choices) > 1 else "it takes"
-            raise PlanError(f"layer {slowest!r}: {cycles} cycles per image are not enough: {how} {least[slowest]}")
+            raise PlanError(f"layer {slowest!r}: {cycles} cycles per image are not enough: it takes at least {least[slowest]}")
         return cycles
 
     def _first(self, find):

@@ -5,6 +5,7 @@ that are still open: so for each combination of these lanes, and for each number
 is limited) one figure is kept, the fewest cells. Everything is an integer, so that the result is the optimum itself.
 """
 
+import bisect
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -261,6 +262,14 @@ def fastest(problem, limits):
 
 
 def unlimited(problem, interval, score):
-    """The design with the least ``score(luts, brams)`` that keeps up with ``interval``, however much it takes."""
-    most = sum(max(brams for _, _, brams, _ in problem.within(step, interval)) for step in problem.steps)
+    """The design with the least ``score(luts, brams)`` that keeps up with ``interval``, however much it takes.
+
+    ``score`` grows with both. The best of each stage alone makes some design, so that no better one has more block RAMs than give
+    that one's score without any cells.
+    """
+    choices = {step.name: problem.within(step, interval) for step in problem.steps}
+    some = {name: min(own, key=lambda known: score(known[1], known[2]))[0] for name, own in choices.items()}
+    bound = score(*problem.cost(some))
+    most = bisect.bisect_right(range(sum(max(known[2] for known in own) for own in choices.values())), bound,
+                               key=lambda brams: score(0, brams))
     return Front(problem, interval, most).best(None, score)

@@ -75,14 +75,14 @@ def branch_words(stages):
     return {name: [wait(name, taker) for taker in own] for name, own in takers.items() if len(own) > 1}
 
 
-def tables(stages, device, clock_hz, fabric, around):
+def tables(stages, device, fabric, around, *, clock_hz, path_ns):
     """The :class:`~.search.Problem` of ``stages`` on ``device``.
 
     ``fabric`` is as of :func:`candidates`; ``around(lanes)`` gives the estimate of what stands around the stages where the input
     comes in words of so many elements.
 
-    Of a stage's options only those whose estimated path fits the clock are taken, or where none does those with the shortest;
-    circuits of constants have registers as the clock needs them.
+    Of a stage's options only those whose estimated path is at most ``path_ns`` are taken, or where none is those with the
+    shortest; circuits of constants have registers as a clock of ``clock_hz`` needs them.
 
     Raises
     ------
@@ -105,11 +105,11 @@ def tables(stages, device, clock_hz, fabric, around):
     def rounded(lanes):
         cost = around(lanes)
         return math.ceil(cost.luts), cost.brams
-    steps = [Step(stage.name, stage.sources, _choices(stage, device, clock_hz, fabric)) for stage in stages]
+    steps = [Step(stage.name, stage.sources, _choices(stage, device, fabric, clock_hz, path_ns)) for stage in stages]
     return Problem(steps, convert, fork, rounded)
 
 
-def _choices(stage, device, clock_hz, fabric):
+def _choices(stage, device, fabric, clock_hz, path_ns):
     found = []
     for options in candidates(stage, fabric, clock_hz):
         sized = options
@@ -119,11 +119,11 @@ def _choices(stage, device, clock_hz, fabric):
         want, give = stage.lanes(options)
         found.append(Choice(options, stage.cycles(options), want, give, math.ceil(cost.luts), cost.brams, path_ns=cost.path_ns))
     folded = {choice: _path_ns(choice, device) for choice in found if not hasattr(choice.options, "fabric")}
-    enough = max([1e9 / clock_hz, *([min(folded.values())] if folded else [])])
+    enough = max([path_ns, *([min(folded.values())] if folded else [])])
     return tuple(choice for choice in found if folded.get(choice, 0) <= enough)
 
 
 def _path_ns(choice, device):
-    """The longest path of ``choice`` in a design that takes :data:`HALF` of the device: wires are longer there."""
+    """The longest path of ``choice`` in a design that takes :data:`HALF` of the device or more: wires are longer there."""
     own = estimate.Estimate(choice.luts, 0, choice.brams, choice.path_ns)
-    return whole([own, estimate.Estimate(HALF * device.luts - choice.luts)], device).path_ns
+    return whole([own, estimate.Estimate(max(0, HALF * device.luts - choice.luts))], device).path_ns
