@@ -61,9 +61,10 @@ def table(name, rows):
     """A rich table of rows of :func:`explore`."""
     title = f"{name}, by estimates, with up to {MARGIN:.0%} of the cells, or all where those are not enough"
     found = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column, justify in (("board", "left"), ("device", "left"), ("clock", "right"), ("images/s", "right"), ("cycles", "right"),
-                            ("cells", "right"), ("block RAMs", "right"), ("Fmax", "right"), ("fits", "left")):
-        found.add_column(column, justify=justify, no_wrap=column != "fits")
+    left, right = ("board", "device"), ("clock", "core images/s", "cycles", "cells", "block RAMs", "Fmax")
+    for column in left + right:
+        found.add_column(column, justify="left" if column in left else "right", no_wrap=True)
+    found.add_column("fits")
     for row in rows:
         who = row["board"], row["device"], _mhz(row["clock_hz"])
         if row["why"]:
@@ -89,9 +90,9 @@ def run(args):
     rows = [explore(stages, board, args.fps) for board in chosen]
     console = Console()
     console.print(table(path.stem, rows))
-    for row in rows:
-        if row["explanation"]:
-            console.print(f"{row['board']}: {row['explanation']}", highlight=False, markup=False, soft_wrap=True)
+    for text in dict.fromkeys(row["explanation"] for row in rows if row["explanation"]):
+        names = ", ".join(row["board"] for row in rows if row["explanation"] == text)
+        console.print(f"{names}: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

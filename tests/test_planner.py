@@ -324,9 +324,11 @@ def test_explore_as_a_command(capsys, monkeypatch):
     assert cli.main(["explore", "mnist-tfc", "--boards", "icebreaker,ulx3s-25f"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("mnist-tfc, by estimates, with up to 85% of the cells")
-    assert lines[1].split() == "board device clock images/s cycles cells block RAMs Fmax fits".split()
+    assert lines[1].split() == "board device clock core images/s cycles cells block RAMs Fmax fits".split()
     assert re.match(r"icebreaker +up5k +30 MHz +[\d,]+ +\d+ +[\d,]+ of 5,280 +\d+ of 30 +[\d.]+ MHz +yes", lines[2])
     assert lines[3].startswith("ulx3s-25f ") and lines[4].startswith("icebreaker: layer")
+    assert cli.main(["explore", "mnist-tfc", "--boards", "ulx3s-25f,ulx3s-12f"]) == 0
+    assert capsys.readouterr().out.splitlines()[4].startswith("ulx3s-25f, ulx3s-12f: layer")
     assert cli.main(["explore", "mnist-sfc", "--boards", "icebreaker"]) == 0
     assert "no: the network does not fit up5k" in capsys.readouterr().out
     for arguments in (["--boards", "arduino"], ["--fps", "0"]):
