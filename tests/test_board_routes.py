@@ -10,7 +10,7 @@ from bnnhw.lower import lower
 from . import networks
 
 QUIET = SimpleNamespace(say=lambda text: None, progress=None)
-QUICK = "tang-nano-9k"
+QUICK = "hx8k"
 LINK_ONLY = "icestick"      # its cells are enough for the link, and for nothing else
 PREAMBLES = {"ice40": b"\x7e\xaa\x99\x7e", "ecp5": b"\xff\xff\xbd\xb3", "gowin": b"11111111"}
 
