@@ -23,7 +23,7 @@ from bnnhw.plan import Plan, PlanError
 from bnnhw.planner import goals
 from bnnhw.planner.goals import MARGIN, Planner, has_estimates
 from bnnhw.planner.search import Limits, unlimited
-from bnnhw.planner.tables import FORK_WORDS, branch_words, buffer_words, candidates
+from bnnhw.planner.tables import FORK_WORDS, WIDEST_TABLE, branch_words, buffer_words, candidates
 from bnnhw.stages.base import BufferOptions
 
 from .networks import dense_network, networks
@@ -116,6 +116,12 @@ def test_circuits_of_constants():
     assert {getattr(options, "style", "") for options in candidates(stage, None, CLOCK_HZ)} == {"folded"}
     unfolded = [options for options in candidates(stage, "ecp5", 60_000_000) if options.style == "unfolded"]
     assert [(options.fabric, options.depth) for options in unfolded] == [("ecp5", 3)]
+
+
+def test_weights_in_logic_are_not_too_wide():
+    stage = lower(TFC)[1]
+    for options in candidates(stage, None, CLOCK_HZ):
+        assert options.memory == "bram" or options.pe * options.simd <= WIDEST_TABLE or (options.pe, options.simd) == (64, 784)
 
 
 def test_within_the_margin():

@@ -14,6 +14,7 @@ from fractions import Fraction
 from .. import estimate
 from ..estimate.figures import whole
 from ..stages.base import BufferOptions
+from ..stages.dense import weight_bits
 from ..stages.windowed import WindowStage
 from .search import Choice, Problem, Step
 
@@ -22,14 +23,23 @@ __all__ = ["branch_words", "buffer_words", "candidates", "lag", "tables"]
 LEVEL_NS = {"ice40": 10, "ecp5": 5, "gowin": 8, "xc7": 4}       # of a table or chain in a large design, wires included
 ANY_FABRIC = "ice40"
 HALF = 0.5                  # of a device's cells
+# Bits side by side of weights in logic: one address drives all tables, over the whole device. At 3,584 bits TFC on an ECP5-25F
+# was routed for 46 MHz where its paths, without that, let expect 79.
+WIDEST_TABLE = 1024
 PACES = (1.0, 1.05, 1.2)    # of a window buffer's source, in intervals of its own: at others it holds no more words
 FORK_WORDS = 4              # that a branch holds besides: they are on their way through its stages
 
 
 def candidates(stage, fabric, clock_hz):
     """Options of ``stage``: circuits of constants of ``fabric`` only, unfolded ones as deep as the clock allows. With None for a
-    fabric none are unfolded, and what can be nothing else is of :data:`ANY_FABRIC`."""
+    fabric none are unfolded, and what can be nothing else is of :data:`ANY_FABRIC`. Tables of weights are at most
+    :data:`WIDEST_TABLE` bits wide."""
+    bits = weight_bits(stage.weights) if hasattr(stage, "weights") else 0
     for options in stage.folding_space():
+        if getattr(options, "memory", "") == "lut":
+            width = bits * options.pe * getattr(options, "simd", 1)
+            if WIDEST_TABLE < width < bits * stage.weights.size:
+                continue
         if getattr(options, "style", "") == "unfolded" and options.fabric == fabric:
             yield options.model_copy(update={"depth": max(1, int(1e9 / clock_hz / LEVEL_NS[fabric]))})
         elif getattr(options, "style", "") != "unfolded" and getattr(options, "fabric", fabric) in (fabric or ANY_FABRIC, fabric):
