@@ -73,7 +73,7 @@ def test_ulx3s_pins():
 
 
 @pytest.mark.parametrize("name, pins", [
-    # From amaranth-boards 0.0.21 and, for the Colorlight and the Tang Nano 20K, LiteX-Boards: a newer table must not move them unseen.
+    # From amaranth-boards 0.0.21 and (Colorlight, Tang Nano 20K) LiteX-Boards: no newer table moves them unseen.
     ("icestick", "clk_pad 21 rx 9 tx 8 led_open 95 led_fault 99"),
     ("hx8k", "clk_pad J3 rx B10 tx B12 led_open C3 led_fault B3"),
     ("orangecrab", "clk_pad A9 rx N17 tx M18 led_open_n M3 led_fault_n K4"),
