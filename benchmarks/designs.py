@@ -51,9 +51,9 @@ OPTIONS = ("pe", "simd", "memory", "depth", "lanes")
 
 
 def parameters(line):
-    """(kind, {name: number or word}) of a design's line."""
+    """(kind, {name: number or word}) of a design's line; names of networks and stages are not among them."""
     kind, *words = line.split()
-    pairs = (word.split("=") for word in words)
+    pairs = (word.split("=") for word in words if "=" in word)
     return kind, {name: int(value) if value.lstrip("-").isdigit() else value for name, value in pairs}
 
 
@@ -114,8 +114,8 @@ def _elementwise(kind, p, rng):
 
 def _shipped(line):
     """(Stage, Options) of a line ``layer NETWORK STAGE ...``: of a shipped network, with its own weights."""
-    _, network, name, *words = line.split()
-    _, table = parameters(" ".join(["layer", *words]))
+    _, network, name, *_ = line.split()
+    _, table = parameters(line)
     stage = next(stage for stage in lower(models.load(network).network, scores=True) if stage.name == name)
     return stage, stage.parse(table | {"kind": stage.kind})
 
@@ -152,7 +152,7 @@ def _stage(line):
 def plan_of(line, text):
     """The plan of a line ``network NAME board=B [fps=N]``: what ``text``, a plan.toml, says, or where it is empty
     what ``bnnhw build --scores`` plans today."""
-    name, (_, p) = line.split()[1], parameters(_facts(line))
+    name, (_, p) = line.split()[1], parameters(line)
     network = models.load(name).network
     if text:
         return planfile.loads(text.encode(), network, lower)
@@ -251,14 +251,8 @@ def estimated(row, device):
     plan = plan_of(line, row["plan"])
     for (stage, options), numbers in zip(constant_stages(plan), json.loads(row["constants"]), strict=True):
         circuits.keep(stage, options, device, figures.Estimate(*numbers))
-    board = boards.find(parameters(_facts(line))[1]["board"])
+    board = boards.find(parameters(line)[1]["board"])
     return figures.whole([estimate.of_plan(plan, device), estimate.of_wrapper(board, plan)], device)
-
-
-def _facts(line):
-    """A network's line without its name."""
-    kind, _, *words = line.split()
-    return " ".join([kind, *words])
 
 
 @functools.lru_cache(maxsize=2)
@@ -268,7 +262,7 @@ def _component_verilog(line):
 
 def verilog_of(line, text, device):
     """(Verilog, its top module, constraints or None) of a line's design."""
-    kind, p = parameters(_facts(line) if line.startswith("network") else line)
+    kind, p = parameters(line)
     if kind == "network":
         plan, board = plan_of(line, text), boards.find(p["board"])
         return accelerator.verilog(plan, cells=True) + board.verilog(identity(plan)), BOARD_TOP, board.constraints(board)

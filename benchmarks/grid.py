@@ -4,7 +4,7 @@ from bnnhw import boards
 
 __all__ = ["all_designs", "fitted", "kept_out"]
 
-CELLS_ON = BOARDS_ON = ("up5k", "ecp5-25f")        # cells do not depend on the size of the device
+CELLS_ON = ("up5k", "ecp5-25f")         # cells do not depend on the size of the device
 ROUTED_ON = ("up5k", "ecp5-25f", "hx8k")
 
 UNITS = [
@@ -54,7 +54,7 @@ UNITS = [
     "depthwise size=20 channels=24 kernel=3 pe=8 memory=bram bits=4 width=9 pad=1 depth=130",
 ]
 BOARDS = ["board lanes=1 beats=784 result=2 results=11 frames=5", "board lanes=4 beats=196 result=1 results=11 frames=5",
-          "board lanes=16 beats=49 result=2 results=11 frames=5", "board lanes=2 beats=1536 result=2 results=101 frames=5"]
+          "board lanes=16 beats=49 result=2 results=11 frames=5"]
 DENSE = [
     "dense n_in=64 n_out=32 pe=16 simd=4 memory=lut", "dense n_in=128 n_out=64 pe=16 simd=1 memory=bram bits=2",
     "dense n_in=256 n_out=128 pe=2 simd=32 memory=bram width=9", "dense n_in=512 n_out=40 pe=1 simd=2 memory=bram masked=1",
@@ -124,15 +124,11 @@ LAYERS = [      # of shipped networks
 ]
 # Shipped networks on boards that they fit: (network, board and what else is asked for, whether to route).
 NETWORKS = [
-    ("mnist-tfc", "board=icebreaker", True), ("mnist-cnn", "board=ulx3s-25f", False),
-    ("mnist-cnn-small", "board=icebreaker", False),
-    ("mnist-sfc", "board=ulx3s-25f", True), ("mnist-tfc", "board=ulx3s-25f", False),
-    ("mnist-lut4-small", "board=icebreaker", False),
-    ("fashion-residual", "board=ulx3s-25f", False), ("mnist-cnn", "board=icebreaker", False),
-    ("mnist-tfc", "board=icebreaker fps=10000", False), ("mnist-lut4", "board=ulx3s-25f", False),
-    ("mnist-cnn-small", "board=ulx3s-45f", False), ("fashion-cnn", "board=ulx3s-45f", False),
-    ("cifar10-cnv-narrow", "board=ulx3s-45f", False), ("mnist-lut6", "board=ulx3s-25f", False),
-    ("mnist-lut4-wide", "board=ulx3s-85f", False),
+    ("mnist-cnn", "board=ulx3s-25f", False), ("mnist-cnn-small", "board=icebreaker", False),
+    ("mnist-tfc", "board=ulx3s-25f", False),
+    ("mnist-lut4-small", "board=icebreaker", False), ("mnist-cnn", "board=icebreaker", False),
+    ("fashion-residual", "board=ulx3s-25f", False), ("mnist-tfc", "board=icebreaker fps=10000", False),
+    ("mnist-tfc", "board=icebreaker", True), ("mnist-sfc", "board=ulx3s-25f", True),
 ]
 
 
@@ -155,7 +151,7 @@ def all_designs():
         for device in CELLS_ON:
             yield "fit", line, device, False
     for line in BOARDS:
-        for device in BOARDS_ON:
+        for device in CELLS_ON:
             yield "fit", line, device, False
     for line in ROUTED:
         for device in ROUTED_ON:

@@ -6,9 +6,10 @@ import json
 
 from amaranth.back import verilog
 
+from .. import __version__
 from ..families import FAMILIES
 from ..files import atomic_write, cache_dir
-from .figures import Estimate
+from .figures import Estimate, check
 from .packing import packed
 
 __all__ = ["cached", "exact", "keep"]
@@ -19,7 +20,7 @@ FORMAT = 1          # of the files; another one is another name
 
 @functools.lru_cache(maxsize=1024)
 def _content(stage):
-    """SHA-256 of all that a stage's circuit depends on, but for its options."""
+    """SHA-256 of what a stage's circuit is made from, but for its options."""
     found = hashlib.sha256(f"{stage.kind} {stage.elements_in} {stage.bits_in} {stage.elements_out} {stage.bits_out}".encode())
     for value in (getattr(stage, "weights", None), getattr(stage, "result", None), getattr(stage, "layers", None)):
         _update(found, value)
@@ -38,7 +39,7 @@ def _update(found, value):
 
 
 def _file(stage, options, device):
-    words = [FORMAT, _content(stage), options.model_dump_json(), device.name, FAMILIES[device.family].synthesis]
+    words = [FORMAT, __version__, _content(stage), options.model_dump_json(), device.name, FAMILIES[device.family].synthesis]
     return cache_dir(FOLDER) / (hashlib.sha256(" ".join(map(str, words)).encode()).hexdigest() + ".json")
 
 
@@ -70,7 +71,13 @@ def exact(stage, options, device):
     -------
     Estimate
         Without a path: ``path_ns`` is 0.
+
+    Raises
+    ------
+    EstimateError
+        The device has not been calibrated.
     """
+    check(device)
     found = cached(stage, options, device)
     if found is None:
         component = stage.build(options)

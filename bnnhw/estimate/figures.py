@@ -9,7 +9,7 @@ from importlib import resources
 
 from ..errors import UserError
 
-__all__ = ["Estimate", "EstimateError", "Parts", "SIZE", "constants", "evaluate", "speed", "whole"]
+__all__ = ["Estimate", "EstimateError", "Parts", "SIZE", "check", "constants", "evaluate", "speed", "whole"]
 
 CONSTANTS = "constants.json"
 TARGETS = ("cells", "ffs")

@@ -2,7 +2,6 @@
 
 import re
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 from .. import tools
@@ -13,8 +12,7 @@ __all__ = ["packed"]
 
 
 def packed(text, top, device, *, constraints=None, folder=None):
-    """Synthesize and pack. Where nextpnr wants every pin placed before it packs (Gowin), the cells are yosys' own, which it
-    packs one by one.
+    """Synthesize and pack.
 
     Parameters
     ----------
@@ -23,7 +21,7 @@ def packed(text, top, device, *, constraints=None, folder=None):
     top : str
         Its top module.
     device : Device
-        Of a family with a router.
+        Of a family whose nextpnr packs without places for the pins: not Gowin.
     constraints : str, optional
         Pins, in the family's format.
     folder : path, optional
@@ -41,13 +39,13 @@ def packed(text, top, device, *, constraints=None, folder=None):
         source.write_text(text)
         pins.write_text(constraints or "")
         counts = synthesize([source], top, device, netlist=netlist)
-        used = _of_yosys(counts, family) if device.pins else _of_nextpnr(netlist, pins if constraints else None, device)
+        used = _packed(netlist, pins if constraints else None, device)
     return {"luts": sum(places * used.get(cell, 0) for cell, places in family.logic_cells.items()),
             "ffs": sum(count for cell, count in counts.items() if family.flipflops.match(cell)),
             "brams": used.get(family.block_ram, 0), "counts": counts}
 
 
-def _of_nextpnr(netlist, pins, device):
+def _packed(netlist, pins, device):
     """Cells by type, as the packer leaves them."""
     family = FAMILIES[device.family]
     words = {"option": device.option, "package": device.packages[0], "netlist": netlist.name, "constraints": pins and pins.name}
@@ -56,11 +54,3 @@ def _of_nextpnr(netlist, pins, device):
     name, *arguments = (word.format(**words) for word in command)
     output = tools.find(name).run([*arguments, "--pack-only"], cwd=netlist.parent).stdout
     return {cell: int(count) for cell, count in re.findall(r"^Info:\s+(\w+):\s*(\d+)/", output, re.M)}
-
-
-def _of_yosys(counts, family):
-    """The same from yosys' cells, under nextpnr's names."""
-    found = Counter({family.block_ram: sum(count for cell, count in counts.items() if re.fullmatch(family.memory, cell))})
-    for cell, count in counts.items():
-        found["LUT4" if re.fullmatch("LUT[1-4]", cell) else cell] += count
-    return found

@@ -253,7 +253,7 @@ def top(*, lanes, beats, result, frames):
 def link(*, lanes, result_beats, bytes_per_beat, family):
     """What a board has besides the network."""
     record = result_beats * bytes_per_beat + 1
-    parts = Parts().add(link=1, link__beat=8 * lanes, link__result=8 * bytes_per_beat, link__record=bits(record - 1))
+    parts = Parts().add(link=1, link__beat=8 * (lanes + bytes_per_beat))
     memories = [mapped(family, 8, CHUNK_WORDS), mapped(family, 8, slots_of(record) << bits(record - 1)),
                 mapped(family, 8, IDENTITY_BYTES, rom=True, style="block")]
     parts.brams = sum(found.cells for found in memories if found.kind == "block")
