@@ -1,0 +1,205 @@
+"""Estimates: held to recorded runs of the tools, monotone where circuits are, sums of their parts, fast."""
+import dataclasses
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bnnhw import boards, devices, estimate, models
+from bnnhw.estimate import figures, memory
+from bnnhw.lower import lower
+from bnnhw.plan import Plan
+from bnnhw.stages import ConvStage, DenseStage
+from bnnhw.stages.base import BufferOptions
+from bnnhw.stages.dense import FoldedOptions
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+UP5K, ECP5 = devices.find("up5k"), devices.find("ecp5-25f")
+
+
+@pytest.fixture(scope="module")
+def calibrate():
+    """The benchmark, as a module."""
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        import calibrate
+        yield calibrate
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("BNNHW_CACHE", str(tmp_path))
+
+
+def dense(n_in=64, n_out=32, seed=0):
+    from bnnhw.gateware.mvtu import Signs
+    rng = np.random.default_rng(seed)
+    weights = rng.choice([-1, 1], (n_out, n_in)).astype(np.int8)
+    result = Signs([rng.integers(n_in // 3, 2 * n_in // 3, n_out).tolist()])
+    return DenseStage("fc", (), None, weights=weights, bits=1, result=result, reach=[n_in] * n_out)
+
+
+def plan_of(name):
+    """A plan of no merit: of each stage the options in the middle, folded where it can be, and some words for each branch."""
+    network = models.load(name).network
+    stages, options = lower(network, scores=True), {}
+    for stage in stages:
+        space = [own for own in stage.folding_space() if getattr(own, "style", "folded") == "folded"
+                 or getattr(own, "fabric", "ice40") == "ice40" and not isinstance(stage, DenseStage)]
+        own = space[len(space) // 2]
+        options[stage.name] = own.model_copy(update={"depth": stage.elements_in}) if isinstance(own, BufferOptions) else own
+    plan = Plan(network, stages, options, 24_000_000)
+    return dataclasses.replace(plan, fifos={stream: 40 * k for k, stream in enumerate(plan.branches)})
+
+
+def test_constants_are_those_of_the_rows(calibrate):
+    fitted, shipped = calibrate.fit(calibrate.rows_of()), figures.constants()
+    assert fitted.keys() == shipped.keys()
+    for target, own in fitted.items():
+        assert own.keys() == shipped[target].keys()
+        for name, values in own.items():
+            assert values == pytest.approx(shipped[target][name], rel=1e-3, abs=1e-3), (target, name)
+
+
+def test_the_page_says_what_the_rows_say(calibrate):
+    text = calibrate.PAGE.read_text()
+    assert text.split(calibrate.BEGIN)[1].split(calibrate.END)[0].strip() == calibrate.page(calibrate.rows_of()).strip()
+
+
+def test_block_rams_are_those_of_the_runs(calibrate):
+    wrong = []
+    for row in calibrate.rows_of():
+        device = devices.find(row["device"])
+        found = calibrate.designs.estimated(row, device).brams if row["plan"] else \
+            calibrate.designs.parts_of(row["design"], device).brams
+        if found != row["brams"]:
+            wrong.append((row["design"], row["device"], found, row["brams"]))
+    assert not wrong
+
+
+def test_designs_kept_out_of_the_fit(calibrate):
+    rows = calibrate.rows_of()
+    found = list(calibrate.compared(rows))
+    kept = {row["design"] for row, *_ in found}
+    assert not kept & {row["design"] for row in rows if row["use"] == "fit"}
+    assert len(found) >= 30
+    cells = [abs(error) for _, _, error, _, _ in found if error is not None]
+    rates = [abs(error) for _, _, _, error, _ in found if error is not None]
+    assert np.median(cells) <= calibrate.CELLS_LIMIT / 2 and np.quantile(cells, 0.8) <= calibrate.CELLS_LIMIT
+    assert rates and max(rates) <= calibrate.RATE_LIMIT
+
+
+@pytest.mark.parametrize("device", [UP5K, ECP5], ids=lambda device: device.name)
+def test_more_of_anything_costs_more(device):
+    stage = dense()
+    for memory_kind in ("bram", "lut"):
+        base = FoldedOptions(pe=4, simd=8, memory=memory_kind)
+        least = estimate.of_stage(stage, base, device)
+        for key, value in (("pe", 8), ("simd", 16)):
+            assert estimate.of_stage(stage, base.model_copy(update={key: value}), device).luts > least.luts, (memory_kind, key)
+    options = FoldedOptions(pe=4, simd=8, memory="bram")
+    assert estimate.of_stage(dense(n_out=64), options, device).brams >= estimate.of_stage(stage, options, device).brams
+    for bits in (1, 8, 12):
+        costs = [estimate.of_fifo(bits, depth, device) for depth in (8, 32, 128, 512, 4096)]
+        assert [cost.brams for cost in costs] == sorted(cost.brams for cost in costs)
+        assert estimate.of_converter(bits, 4, 4, device) == estimate.Estimate()
+        assert estimate.of_converter(bits, 4, 8, device).luts < estimate.of_converter(bits, 4, 16, device).luts
+
+
+def test_wider_words_of_a_memory_never_take_fewer_blocks():
+    for family in memory.CELLS:
+        for depth in (64, 256, 300, 1024, 5000):
+            blocks = [memory.mapped(family, width, depth, rom=True, style="block").cells
+                      for width in (1, 2, 9, 16, 17, 36, 72, 200)]
+            assert blocks == sorted(blocks) and blocks[-1] > blocks[0]
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_a_plan_is_the_sum_of_its_elements(name):
+    plan = plan_of(name)
+    whole = estimate.of_plan(plan, UP5K)
+    parts = [estimate.of_element(element, plan.options.get(element.name), UP5K) for element in plan.elements]
+    parts += [estimate.of_ends(plan, UP5K), figures.evaluate(figures.Parts().add(design=1), UP5K)]
+    assert whole.luts == pytest.approx(sum(part.luts for part in parts))
+    assert whole.ffs == pytest.approx(sum(part.ffs for part in parts))
+    assert whole.brams == sum(part.brams for part in parts)
+    assert whole.path_ns >= max(part.path_ns for part in parts)
+    assert whole.luts > 100 and whole.fmax_hz == pytest.approx(1e9 / whole.path_ns)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_every_stage_of_the_shipped_networks_has_an_estimate(name):
+    """With its first, its middle and its last options of each style, on each family."""
+    network = models.load(name).network
+    for stage in lower(network):
+        space = list(stage.folding_space())
+        for device in (UP5K, ECP5):
+            for options in {space[0], space[len(space) // 2], space[-1]}:
+                if getattr(options, "fabric", device.family) == device.family:
+                    found = estimate.of_stage(stage, options, device)
+                    assert found.luts > 0 and found.ffs > 0 and found.path_ns > 0, (stage.name, options)
+
+
+def test_of_a_wrapper():
+    board = boards.find("icebreaker")
+    found = estimate.of_wrapper(board, plan_of("mnist-tfc"))
+    assert found.luts > 500 and found.brams == 3
+
+
+def test_it_is_fast():
+    network = models.load("fashion-cnn").network
+    stages = [stage for stage in lower(network) if isinstance(stage, (DenseStage, ConvStage))]
+    space = [(stage, options.model_copy(update={"depth": stage.elements_in}) if isinstance(options, BufferOptions) else options)
+             for stage in stages for options in stage.folding_space() if getattr(options, "style", "folded") == "folded"]
+    estimate.of_stage(*space[0], UP5K)
+    start = time.perf_counter()
+    for stage, options in space:
+        estimate.of_stage(stage, options, ECP5)
+    assert (time.perf_counter() - start) / len(space) < 5e-3       # some 0.2 ms on an idle processor
+
+
+def test_what_has_no_figures_says_so():
+    other = dataclasses.replace(UP5K, name="xc7a35t", family="xc7", grade="")
+    with pytest.raises(estimate.EstimateError, match="^device 'xc7a35t': there is no estimate for 'xc7': it has not been calibr"):
+        estimate.of_stage(dense(), FoldedOptions(pe=1, simd=1, memory="bram"), other)
+    with pytest.raises(estimate.EstimateError, match="xc7a35t"):
+        estimate.of_plan(plan_of("mnist-tfc"), other)
+
+
+def test_figures_of_constants_are_kept(monkeypatch):
+    """The rule of thumb until the circuit has been synthesized; then its figures, found again, and not those of other weights."""
+    from bnnhw.estimate import circuits
+    options = next(options for options in dense().folding_space() if getattr(options, "fabric", "") == "ice40")
+    rule = estimate.of_stage(dense(), options, UP5K)
+    monkeypatch.setattr(circuits, "packed", lambda *_: {"luts": 7, "ffs": 3, "brams": 0})
+    assert estimate.exact(dense(), options, UP5K).luts == 7
+    assert estimate.of_stage(dense(), options, UP5K).luts == 7
+    assert estimate.of_stage(dense(seed=1), options, UP5K).luts != 7
+    assert estimate.of_stage(dense(), options.model_copy(update={"depth": 5}), UP5K).luts == rule.luts
+    monkeypatch.setattr(circuits, "packed", None)       # not made again
+    assert estimate.exact(dense(), options, UP5K).luts == 7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_tools_still_say_so(calibrate, number):
+    """The least two kept-out designs, synthesized and packed again."""
+    rows = [row for row in calibrate.rows_of() if row["use"] == "kept out" and not row["plan"] and not row["fmax_mhz_seed_1"]]
+    row = sorted(rows, key=lambda row: row["luts"])[number]
+    again = calibrate.measured(row["use"], row["design"], row["device"], False)
+    assert again["brams"] == row["brams"] and again["luts"] == pytest.approx(row["luts"], rel=0.03)
+    found = calibrate.designs.estimated(row, devices.find(row["device"]))
+    assert math.isclose(found.luts, again["luts"], rel_tol=2 * calibrate.CELLS_LIMIT)
+    assert found.brams == again["brams"]
+
+
+def test_rows_say_how_they_were_made(calibrate):
+    found = json.loads(calibrate.FILE.read_text())
+    assert {"yosys", "nextpnr-ice40", "nextpnr-ecp5"} <= found["versions"].keys()
+    assert len({(row["design"], row["device"], row["fmax_mhz_seed_1"] is None) for row in found["rows"]}) == len(found["rows"])
