@@ -74,10 +74,9 @@ class Shortage:
     stage: str
 
     def __str__(self):
-        needed, free = (getattr(own, self.resource) for own in (self.design, self.limits))
-        share = getattr(self.design.chosen[self.stage], self.resource)
-        return (f"at least {_count(needed, RESOURCES[self.resource])} are needed, and there are {free:,}; layer {self.stage!r} "
-                f"alone takes {share:,}")
+        share = _count(getattr(self.design.chosen[self.stage], self.resource), RESOURCES[self.resource])
+        return (f"what comes nearest takes {_costs(self.design)}, and there are {self.limits.luts:,} and {self.limits.brams}; "
+                f"layer {self.stage!r} alone takes {share}")
 
 
 def shortage(problem, limits, interval):
