@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .buffers import with_buffers
 from .devices import DEVICES
 from .plan import Plan, PlanError
-from .planner.goals import Planner
+from .planner.goals import Planner, has_estimates
 from .planner.search import Design, unlimited
 
 __all__ = ["AS_FAST_AS_FITS", "Chosen", "check_fabric", "check_memory", "choose", "fold", "usual_fps"]
@@ -53,8 +53,11 @@ def fold(network, stages, *, clock_hz, fps=None, buffers="rate", fabric=None):
         The rate cannot be met; the message names the stage.
     """
     fps = fps or usual_fps(stages, clock_hz)
+    device = DEVICES[OF_FABRIC.get(fabric, ANY_DEVICE)]
+    if not has_estimates(device):
+        device = DEVICES[ANY_DEVICE]
     for path_ns in (1e9 / min(clock_hz, USUAL_CLOCK_HZ), math.inf):
-        planner = Planner(stages, DEVICES[OF_FABRIC.get(fabric, ANY_DEVICE)], clock_hz, fabric=fabric, path_ns=path_ns)
+        planner = Planner(stages, device, clock_hz, fabric=fabric, path_ns=path_ns)
         if planner.problem.least * fps <= clock_hz:
             break
     interval = planner.interval(fps)

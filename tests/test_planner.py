@@ -241,6 +241,13 @@ def test_choose_keeps_its_promise():
         assert str(found) == found.planner.explain(found.design)
 
 
+@pytest.mark.parametrize("fabric", [None, "ice40", "ecp5", "gowin", "xc7"])
+def test_without_a_device(fabric):
+    """Any fabric, those without estimates, too."""
+    plan = folding.fold(TFC, lower(TFC), clock_hz=CLOCK_HZ, fps=100_000, fabric=fabric)
+    assert plan.core_fps >= 100_000
+
+
 def test_what_buffers_take_is_looked_at(monkeypatch):
     """Where the estimate of the whole plan is more than the search thought, the search has less room."""
     real = estimate.of_plan
