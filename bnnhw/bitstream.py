@@ -6,6 +6,7 @@ from pathlib import Path
 
 from . import devices, implement, netlist
 from .accelerator import TOP, verilog
+from .anchors import anchor
 from .boards.base import TOP as BOARD_TOP
 from .families import FAMILIES
 from .gateware.link import identity_of
@@ -107,6 +108,7 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
                                   log=folder / "yosys.log")
     _check_memories(plan, device, cells.read_text())
     _check_circuits(accelerator, cells.read_text())
+    anchor(mapped, device)
     facts = {}
     if netlist_images:
         narrator.say("simulating the netlist")

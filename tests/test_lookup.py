@@ -17,6 +17,7 @@ from bnnhw.lower import LoweringError, lower
 from bnnhw.plan import Plan
 from bnnhw.sparse import GroupSum, Lookup, Thermometer
 from bnnhw.stages import FoldingError, LookupClassStage, LookupStage
+from bnnhw.stages.clusters import clustered
 
 from .circuits import in_amaranth
 
@@ -102,17 +103,26 @@ def test_units(monkeypatch, inputs, layered, groups, size, fan_in, fabric, depth
 
 
 def test_only_used_elements_are_kept():
-    gather = Gather(12, 3, {0, 3, 5, 7})
-    assert gather.enables == [0b001, 0b101, 0b010, 0b000]
-    assert gather.lengths == [2, 1, 1]
+    gather = Gather(12, 3, [7, 5, 3, 0])
+    assert gather.lengths == [2, 1, 1] and gather.blocks == 0 and not gather.cells
     assert gather.place == {0: (0, 0), 3: (0, 1), 7: (1, 0), 5: (2, 0)}
 
 
-def test_block_rams_come_first():
-    gather = Gather(50, 1, set(range(0, 50, 2)), blocks=1)
-    assert (gather.blocks, gather.lengths) == (1, [9])
-    assert gather.cells == {2 * k: k for k in range(16)} and gather.place == {32 + 2 * k: (0, k) for k in range(9)}
-    assert Gather(50, 2, {1, 2, 3}, blocks=8).blocks == 2
+def test_block_rams_come_first_in_the_order_that_is_given():
+    order = [*range(48, 0, -4), *range(0, 50, 4)[-6::-1], 2]
+    gather = Gather(50, 1, order[:20], blocks=1)
+    assert (gather.blocks, gather.lengths) == (1, [4])
+    assert gather.cells == {element: k for k, element in enumerate(order[:16])}
+    assert gather.place == {element: (0, k) for k, element in enumerate(sorted(order[16:20]))}
+    assert Gather(50, 2, [1, 2, 3], blocks=8).blocks == 2
+
+
+def test_inputs_that_reach_one_neuron_are_neighbours():
+    tables = [0] * 9
+    first = [[0, 9], [2, 4], [9, 7], [4, 6], [8, 8]]
+    assert clustered([(first, tables)]) == [0, 7, 9, 2, 4, 6, 8]
+    assert clustered([(first, tables), ([[0, 4], [1, 3]], tables)]) == [0, 7, 8, 9, 2, 4, 6]
+    assert clustered([(first, tables), ([[0, 0], [1, 3], [4, 4]], tables), ([[0, 1], [2, 2]], tables)]) == [0, 2, 4, 6, 7, 9, 8]
 
 
 @pytest.mark.parametrize("change, message", [
@@ -121,7 +131,7 @@ def test_block_rams_come_first():
 ])
 def test_wrong_parameters(change, message):
     made = baked_tables.tables(4, [([[0]] * 4, [1] * 4)], 2, "ice40", depth=1)
-    facts = {"layers": [4], "used": {0}, "lanes": 2} | change
+    facts = {"layers": [4], "used": [0], "lanes": 2} | change
     for kind in (lambda **own: LookupUnit("x", made, **own), lambda **own: LookupClassUnit("x", made, width=8, **own)):
         with pytest.raises((TypeError, ValueError), match=message):
             kind(**facts)

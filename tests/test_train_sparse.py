@@ -319,5 +319,5 @@ def test_wrong_recipes(tmp_path, changes, message):
 @pytest.mark.parametrize("name", [name for name in recipe.names() if "lut" in name or "sparse" in name])
 def test_shipped_recipes(name):
     found = recipe.load(name)
-    assert found.name == name and found.kind in ("lut", "lut-table", "sparse-xnor")
+    assert found.name == name and found.kind in ("lut", "lut-parts", "lut-table", "sparse-xnor")
     assert tomllib.loads((recipe.FOLDER / f"{name}.toml").read_text())["name"] == name

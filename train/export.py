@@ -260,7 +260,7 @@ def to_network(model, shape, sums=None):
 
     Parameters
     ----------
-    model : BinaryMlp, BinaryCnn, ResidualCnn, SparseNet or TableNet
+    model : BinaryMlp, BinaryCnn, ResidualCnn or SparseNet
         In eval mode.
     shape : tuple
         (H, W, C) of an image, (columns,) of a table.
@@ -273,9 +273,10 @@ def to_network(model, shape, sums=None):
     facts : dict
         ``ties`` (see :func:`thresholds`) and, with a last batch norm, ``fraction_bits``.
     """
-    kinds = {BinaryMlp: _mlp, BinaryCnn: _cnn, ResidualCnn: _residual, SparseNet: _sparse, TableNet: _sparse}
+    kinds = {BinaryMlp: _mlp, BinaryCnn: _cnn, ResidualCnn: _residual, SparseNet: _sparse}
+    write = next(write for kind, write in kinds.items() if isinstance(model, kind))
     greatest = model.greatest if isinstance(model, TableNet) else PIXEL
-    return kinds[type(model)](model, _Builder(shape, greatest), sums)
+    return write(model, _Builder(shape, greatest), sums)
 
 
 @torch.no_grad()

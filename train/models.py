@@ -7,10 +7,13 @@ from torch import nn
 
 from .cnn import BinaryCnn, ResidualCnn
 from .layers import BatchNorm, BinaryLinear, sign
+from .parts import PartedNet
 from .sparse import SparseNet
 from .tabular import TableNet
 
 __all__ = ["BinaryMlp", "build"]
+
+SPARSE = {"lut": SparseNet, "lut-parts": PartedNet, "lut-table": TableNet, "sparse-xnor": SparseNet}
 
 
 class BinaryMlp(nn.Module):
@@ -75,7 +78,7 @@ def build(recipe, split):
     shape, classes = split.images.shape[1:], len(split.classes)
     if recipe.kind == "mlp":
         return BinaryMlp(math.prod(shape), recipe, classes, generator=generator)
-    if recipe.kind in ("lut", "lut-table", "sparse-xnor"):
+    if recipe.kind in SPARSE:
         steps = recipe.epochs * math.ceil(len(split.labels) / recipe.batch)
-        return (TableNet if recipe.kind == "lut-table" else SparseNet)(recipe, split.images, classes, steps, generator=generator)
+        return SPARSE[recipe.kind](recipe, split.images, classes, steps, generator=generator)
     return {"cnn": BinaryCnn, "residual": ResidualCnn}[recipe.kind](shape, recipe, classes, generator=generator)

@@ -107,6 +107,14 @@ class LutRecipe(ImageRecipe):
     wiring_rate: float = Field(gt=0, le=10)
 
 
+class PartsRecipe(LutRecipe):
+    """They stand in parts that share nothing but their votes."""
+    kind: Literal["lut-parts"]
+    parts: list[Annotated[int, Field(ge=1, le=16)]] = Field(min_length=2, max_length=2)
+    bundles: int = Field(ge=1, le=1000)
+    inputs: Width
+
+
 class TableRecipe(SparseRecipe):
     """The same on a table, whose columns have levels of their own, learned from the training rows."""
     kind: Literal["lut-table"]
@@ -123,8 +131,8 @@ class XnorRecipe(ImageRecipe):
     regrow_share: float = Field(gt=0, le=1)
 
 
-KINDS = {"mlp": MlpRecipe, "cnn": CnnRecipe, "residual": ResidualRecipe, "lut": LutRecipe, "lut-table": TableRecipe,
-         "sparse-xnor": XnorRecipe}
+KINDS = {"mlp": MlpRecipe, "cnn": CnnRecipe, "residual": ResidualRecipe, "lut": LutRecipe,
+         "lut-parts": PartsRecipe, "lut-table": TableRecipe, "sparse-xnor": XnorRecipe}
 
 
 def names():

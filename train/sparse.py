@@ -14,7 +14,7 @@ from torch import nn
 from .layers import sign
 from .recipe import RecipeError
 
-__all__ = ["LutLayer", "SparseNet", "XnorLayer", "slopes"]
+__all__ = ["LutLayer", "SparseNet", "XnorLayer", "slopes", "spread"]
 
 SEEN = 0.0005       # a bit of the input is used if it is 1 in more than this share of the training images
 NEWBORN = 0.01      # size of the weight of a connection that has just grown
@@ -96,7 +96,7 @@ class _Products:
         return self.sums.copy_(self.small)
 
 
-def _spread(n_in, size, generator):
+def spread(n_in, size, generator):
     """``size`` indices below ``n_in`` in random order, each as often as any other, but for one."""
     rounds = [torch.randperm(n_in, generator=generator) for _ in range(-(-size // n_in))]
     return torch.cat(rounds)[:size]
@@ -107,7 +107,7 @@ class _Layer(nn.Module):
     def __init__(self, n_in, n_out, recipe, learned, generator):
         super().__init__()
         self.learned, self.products = learned, _Products()
-        self.register_buffer("wires", _spread(n_in, n_out * recipe.fan_in, generator).view(n_out, recipe.fan_in))
+        self.register_buffer("wires", spread(n_in, n_out * recipe.fan_in, generator).view(n_out, recipe.fan_in))
         self.register_buffer("matrix", slopes(recipe.fan_in, recipe.softness), persistent=False)
 
     def forward(self, x, due=None):
@@ -162,6 +162,12 @@ class LutLayer(_Layer):
             scores = self.wiring[clash, j].scatter_(1, wires[clash, :j], -math.inf)
             wires[clash, j] = scores.argmax(1)
         self.wires.copy_(wires)
+
+    @torch.no_grad()
+    def restrict(self, allowed):
+        """Let neurons take bits from now on only where ``allowed``, bool (n_out, n_in) or (n_in,), is true."""
+        self.wiring.masked_fill_(~allowed.expand(len(self.wiring), -1)[:, None], -math.inf)
+        self.rewire()
 
     @torch.no_grad()
     def after_step(self, due, step, done):

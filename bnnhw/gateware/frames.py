@@ -111,16 +111,18 @@ class FlagQueue(wiring.Component):
 
         bits = Signal(self.depth, reset_less=True)
         newest, oldest = Signal(self.depth, init=1), Signal(self.depth, init=1)     # places to write and to read, one-hot
-        level, following = Signal(range(self.depth + 1)), Signal(range(self.depth + 1))
-        room = Signal(init=1)
+        level = Signal(self.depth + 1, init=1)      # one-hot: a bit that moves is quicker than a sum
         push = self.i.valid & self.i.ready
         pop = self.o.valid & self.o.ready
         m.d.comb += [
-            following.eq(level + push - pop),
-            self.i.ready.eq(room),
+            self.i.ready.eq(~level[-1]),
+            self.o.valid.eq(~level[0]),
             self.o.payload.eq((bits & oldest).any()),
         ]
-        m.d.sync += [level.eq(following), room.eq(following != self.depth), self.o.valid.eq(following != 0)]
+        with m.If(push & ~pop):
+            m.d.sync += level.eq(level << 1)
+        with m.Elif(pop & ~push):
+            m.d.sync += level.eq(level >> 1)
         with m.If(push):
             m.d.sync += newest.eq(newest.rotate_left(1))
         for k in range(self.depth):

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from amaranth import *
-from amaranth.lib import memory
+from amaranth.lib import data, memory
+from amaranth.utils import bits_for
 
 __all__ = ["Gather", "Image"]
 
+EIGHT = 8
 BLOCK_BITS = 16             # of an iCE40's block RAM at once
 LEAST_BLOCK_BITS = 256      # of the table of used elements: smaller ones are logic
 
@@ -48,8 +50,9 @@ class Image:
 class Gather:
     """Where the used elements of a vector stand, which comes in words of ``lanes``.
 
-    Each lane has its share of the block RAMs and a shift register; its first used elements go to the former. Elements that
-    nobody uses are not stored at all.
+    Each lane has its share of the block RAMs, which its used elements fill in the order in which they are given, and a shift
+    register for those that are left. A table says, word by word, where each lane's element goes. Elements that nobody uses are
+    not stored at all.
 
     Parameters
     ----------
@@ -57,14 +60,13 @@ class Gather:
         Elements of the vector.
     lanes : int
         A divisor of ``inputs``.
-    used : set of int
+    used : list of int
+        Each element once; neighbours share a block RAM.
     blocks : int
         Block RAMs, a multiple of ``lanes``; more than are needed are not made.
 
     Attributes
     ----------
-    enables : list of int
-        For each word, which lanes have a used element, as bits.
     blocks : int
         Block RAMs of all lanes.
     place : dict of int to (int, int)
@@ -75,21 +77,39 @@ class Gather:
     def __init__(self, inputs, lanes, used, blocks=0):
         if blocks % lanes:
             raise ValueError(f"blocks must be a multiple of the {lanes} lanes, not {blocks}")
-        self.inputs, self.lanes = inputs, lanes
-        self.enables = [sum((word * lanes + lane in used) << lane for lane in range(lanes)) for word in range(inputs // lanes)]
-        own = [[element for element in range(lane, inputs, lanes) if element in used] for lane in range(lanes)]
+        self.inputs, self.lanes, self.words = inputs, lanes, inputs // lanes
+        own = [[element for element in used if element % lanes == lane] for lane in range(lanes)]
         self.each = min(blocks // lanes, max(-(-len(elements) // BLOCK_BITS) for elements in own))      # block RAMs of a lane
         self.blocks = self.each * lanes
         first = self.each * BLOCK_BITS
         self.cells = {element: first * lane + k
                       for lane, elements in enumerate(own) for k, element in enumerate(elements[:first])}
-        self.place = {element: (lane, k) for lane, elements in enumerate(own) for k, element in enumerate(elements[first:])}
-        self.lengths = [len(elements[first:]) for elements in own]
+        rest = [sorted(elements[first:]) for elements in own]
+        self.place = {element: (lane, k) for lane, elements in enumerate(rest) for k, element in enumerate(elements)}
+        self.lengths = [len(elements) for elements in rest]
 
     @property
     def registers(self):
         """Registers that a whole vector passes before its bits are there: one where there are block RAMs."""
         return int(self.blocks > 0)
+
+    @property
+    def _target(self):
+        """Where an element goes: to the shift register, or to which bit of which block RAM. The block's number is given modulo
+        8, with a bit for each eight blocks, so that a block's enable is a function of four bits."""
+        low = min(EIGHT.bit_length() - 1, bits_for(self.each - 1))
+        return data.StructLayout({"shift": int(any(self.lengths))} | (
+            {"bit": range(BLOCK_BITS), "low": low, "eight": -(-self.each // EIGHT)} if self.each else {}))
+
+    def _table(self):
+        """The targets of each word's elements."""
+        found = [[{} for _ in range(self.lanes)] for _ in range(self.words)]
+        for element in self.place:
+            found[element // self.lanes][element % self.lanes] = {"shift": 1}
+        for element, cell in self.cells.items():
+            block, bit = divmod(cell % (BLOCK_BITS * self.each), BLOCK_BITS)
+            found[element // self.lanes][element % self.lanes] = {"bit": bit, "low": block % EIGHT, "eight": 1 << block // EIGHT}
+        return found
 
     def elaborate(self, m, i, enable, name):
         """Build it in ``m`` behind stream ``i``.
@@ -97,15 +117,16 @@ class Gather:
         Returns the vector's bits, None for those that nobody uses, and whether they are a vector; they move on when ``enable``
         is 1. Module ``name`` is the :class:`Image`.
         """
-        words, full, primed = len(self.enables), Signal(), Signal()
-        count, end = Signal(range(words)), Signal(init=words == 1)      # of the word that comes; whether it is a vector's last
+        full, primed = Signal(), Signal()
+        count, end = Signal(range(self.words)), Signal(init=self.words == 1)    # of the word that comes; whether it is the last
+        shape = data.ArrayLayout(self._target, self.lanes)
         m.submodules.used = used = memory.Memory(
-            shape=self.lanes, depth=words, init=self.enables,
-            attrs={"rom_style": "block" if words * self.lanes >= LEAST_BLOCK_BITS else "logic"})
+            shape=shape, depth=self.words, init=self._table(),
+            attrs={"rom_style": "block" if self.words * shape.size >= LEAST_BLOCK_BITS else "logic"})
         read = used.read_port()     # a word ahead, so that it is there in time
         push, following = i.valid & i.ready, Signal.like(count)
         # A register in front, so that what is done with a word is known early.
-        waiting, word, take, last = Signal(), Signal(self.lanes), Signal(self.lanes), Signal()
+        waiting, word, last, shift = Signal(), Signal(self.lanes), Signal(), Signal(self.lanes)
         go = Signal()
         m.d.comb += [
             go.eq(waiting & (~full | enable)),
@@ -114,31 +135,21 @@ class Gather:
             read.addr.eq(following),
             read.en.eq(1),
         ]
-        m.d.sync += [primed.eq(1), count.eq(following), end.eq(following == words - 1)]
+        m.d.sync += [primed.eq(1), count.eq(following), end.eq(following == self.words - 1)]
         with m.If(i.ready):
-            m.d.sync += [waiting.eq(push), word.eq(Value.cast(i.p)), take.eq(read.data), last.eq(end)]
+            m.d.sync += [waiting.eq(push), word.eq(Value.cast(i.p)), last.eq(end),
+                         shift.eq(Cat(target.shift for target in read.data))]
         with m.If(enable):
             m.d.sync += full.eq(0)
         with m.If(go & last):
             m.d.sync += full.eq(1)
-        takes = [go & take[lane] for lane in range(self.lanes)]
+        registers = [self._shifted(m, lane, go & shift[lane], word[lane]) for lane in range(self.lanes)]
         bits, valid = [None] * self.inputs, full
-        written = [self._rings(m, lane, takes[lane], go & last) for lane in range(self.lanes)] if self.blocks else []
-        registers = [self._shifted(m, lane, takes[lane] & (written[lane][2] if self.blocks else 1), word[lane])
-                     for lane in range(self.lanes)]
         if self.blocks:
-            y, valid, page = Signal(BLOCK_BITS * self.blocks), Signal(name="held"), Signal()
-            with m.If(go & last):
-                m.d.sync += page.eq(~page)
-            m.submodules.image = Instance(
-                name, i_clk=ClockSignal(), i_we=Cat(block & take for (_, blocks, _), take in zip(written, takes, strict=True)
-                                                    for block in blocks),
-                i_mask=Cat(place.replicate(self.each) for place, _, _ in written),
-                i_data=Cat(word[lane].replicate(self.each) for lane in range(self.lanes)), i_page=page,
-                i_re=enable, o_y=y)
+            y, valid = self._image(m, i.ready, push, read.data, word, go & last, full, enable, name)
             held = [Signal.like(register, name=f"held{lane}", reset_less=True) for lane, register in enumerate(registers)]
             with m.If(enable):
-                m.d.sync += [valid.eq(full), *(copy.eq(register) for copy, register in zip(held, registers, strict=True))]
+                m.d.sync += [copy.eq(register) for copy, register in zip(held, registers, strict=True)]
             registers = held
             for element, k in self.cells.items():
                 bits[element] = y[k]
@@ -146,19 +157,28 @@ class Gather:
             bits[element] = registers[lane][k]
         return bits, valid
 
+    def _image(self, m, ready, push, targets, word, complete, full, enable, name):
+        """The block RAMs' outputs, and whether they are a vector. A bit that waits is written more than once: to where it was."""
+        y, valid, page = Signal(BLOCK_BITS * self.blocks), Signal(name="held"), Signal()
+        writes, masks = Signal(self.blocks), Signal(BLOCK_BITS * self.lanes)
+        with m.If(complete):
+            m.d.sync += page.eq(~page)
+        with m.If(ready):
+            m.d.sync += [
+                writes.eq(Cat(push & target.eight[block // EIGHT] & (target.low == block % EIGHT)
+                              for target in targets for block in range(self.each))),
+                masks.eq(Cat(target.bit == bit for target in targets for bit in range(BLOCK_BITS))),
+            ]
+        m.submodules.image = Instance(
+            name, i_clk=ClockSignal(), i_we=writes, i_page=page, i_re=enable, o_y=y,
+            i_mask=Cat(masks.word_select(lane, BLOCK_BITS).replicate(self.each) for lane in range(self.lanes)),
+            i_data=Cat(word[lane].replicate(self.each) for lane in range(self.lanes)))
+        with m.If(enable):
+            m.d.sync += valid.eq(full)
+        return y, valid
+
     def _shifted(self, m, lane, take, bit):
         register = Signal(self.lengths[lane], name=f"used{lane}", reset_less=True)
         with m.If(take):
             m.d.sync += register.eq(Cat(register[1:], bit))
         return register
-
-    def _rings(self, m, lane, take, last):
-        """The bit of a block that a lane's next used element is, the block, and whether all its blocks are full: one-hot."""
-        place, block = Signal(BLOCK_BITS, init=1, name=f"place{lane}"), Signal(self.each + 1, init=1, name=f"block{lane}")
-        with m.If(last):
-            m.d.sync += [place.eq(1), block.eq(1)]
-        with m.Elif(take):
-            m.d.sync += place.eq(place.rotate_left(1))
-            with m.If(place[-1] & ~block[-1]):
-                m.d.sync += block.eq(block << 1)
-        return place, block[:-1], block[-1]

@@ -77,8 +77,8 @@ class LookupUnit(_Lookups):
     made : baked.Tables
     layers : list of int
         Neurons of each layer.
-    used : set of int
-        Elements that the first layer takes.
+    used : list of int
+        Elements that the first layer takes; neighbours share a block RAM.
     lanes : int
         Divides the elements of the vector.
     blocks : int

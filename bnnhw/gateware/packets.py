@@ -108,12 +108,11 @@ class RequestReceiver(wiring.Component):
         overflow = Signal()
         header = Signal(RequestHeader.size)
         whole = Signal()
-        taken = Signal()
+        taken = Signal()        # the byte in front acts in this cycle: decided a cycle ago
         later = Signal()        # the cycle after ``good``
 
         m.d.comb += [
-            self.i.ready.eq(~crc.busy & ~self.good & ~later),
-            taken.eq(self.i.valid & self.i.ready),
+            self.i.ready.eq(taken),
             crc.byte.eq(self.i.p.data),
             crc.add.eq(taken & ~self.i.p.end),
             crc.start.eq(taken & self.i.p.end),
@@ -125,6 +124,7 @@ class RequestReceiver(wiring.Component):
             whole.eq(count[2:].any() & ~overflow & ~self.i.p.bad & self.crc_right(crc)),
         ]
         m.d.sync += [
+            taken.eq(self.i.valid & ~crc.busy & ~self.good & ~later & ~taken),
             later.eq(self.good),
             self.good.eq(crc.start & whole),
             self.bad.eq(crc.start & ~whole),
@@ -185,7 +185,7 @@ class ReplySender(wiring.Component):
 
         m.submodules.crc = crc = SerialCrc()
         place = Signal(range(max(self.longest + 1, REPLY.size)))
-        room = Signal()         # the byte register takes a byte
+        room = Signal()         # the byte register takes a byte: decided a cycle ago, so never twice in a row
         byte = Signal(8)
         body = Signal()         # a byte of header or payload goes to the register
         ends = Signal()         # there is no more payload; it is known in time, as bytes are 8 cycles apart
@@ -197,11 +197,10 @@ class ReplySender(wiring.Component):
             header.eq(self.header),
             header.expected[8:].eq(high),
             self.address.eq(place),
-            room.eq((~self.o.valid | self.o.ready) & ~crc.busy),
             crc.byte.eq(byte),
             crc.add.eq(body),
         ]
-        m.d.sync += ends.eq(place == self.length)
+        m.d.sync += [ends.eq(place == self.length), room.eq((~self.o.valid | self.o.ready) & ~crc.busy & ~room)]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.FSM() as fsm:

@@ -18,7 +18,7 @@ class SlipDecoder(wiring.Component):
     """Takes the framing off: bytes on the line to bytes of packets and their ends.
 
     Between two END bytes with nothing between them there is no packet, so a sender may put END before and after each.
-    One byte every two cycles, latency 1 cycle.
+    One byte every three cycles, latency 2 cycles.
 
     Members
     -------
@@ -38,6 +38,7 @@ class SlipDecoder(wiring.Component):
 
         there, byte = Signal(), Signal(8)       # the byte at hand, and what it is
         is_end, is_esc, may_follow = Signal(), Signal(), Signal()
+        known, tells = Signal(), Signal()       # a cycle later: what it means, and whether that is for the receiver
         inside = Signal()       # a byte of the packet has come
         escaped = Signal()      # the last byte was ESC
         bad = Signal()
@@ -47,12 +48,15 @@ class SlipDecoder(wiring.Component):
 
         m.d.comb += [
             self.i.ready.eq(~there),
-            starts.eq(~escaped & is_esc),
-            wrong.eq(escaped & ~may_follow),
             self.o.p.data.eq(Mux(escaped, Mux(byte[0], ESC, END), byte)),
             self.o.p.end.eq(is_end),
             self.o.p.bad.eq(bad | wrong),
-            self.o.valid.eq(there & Mux(is_end, inside, ~starts)),
+            self.o.valid.eq(known & tells),
+        ]
+        m.d.sync += [
+            starts.eq(~escaped & is_esc),
+            wrong.eq(escaped & ~may_follow),
+            tells.eq(Mux(is_end, inside, escaped | ~is_esc)),
         ]
         with m.If(~there):
             m.d.sync += [
@@ -62,8 +66,10 @@ class SlipDecoder(wiring.Component):
                 is_esc.eq(self.i.payload == ESC),
                 may_follow.eq((self.i.payload == ESC_END) | (self.i.payload == ESC_ESC)),
             ]
-        with m.Elif(~self.o.valid | self.o.ready):
-            m.d.sync += [there.eq(0), escaped.eq(starts)]
+        with m.Elif(~known):
+            m.d.sync += known.eq(1)
+        with m.Elif(~tells | self.o.ready):
+            m.d.sync += [there.eq(0), known.eq(0), escaped.eq(starts)]
             with m.If(is_end):
                 m.d.sync += [inside.eq(0), bad.eq(0), escaped.eq(0)]
             with m.Else():

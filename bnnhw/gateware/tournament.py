@@ -48,9 +48,21 @@ def _round(m, turn, field):
     for k in range(0, len(field) - 1, 2):
         (a, first), (b, second) = field[k:k + 2]
         wins = Signal(name=f"wins{turn}_{k}")
-        m.d.comb += wins.eq(b > a)
+        m.d.comb += wins.eq(_greater(b, a))
         winners.append((Mux(wins, b, a), Cat(Mux(wins, second, first), wins) if turn else wins))
     if len(field) % 2:
         number, index = field[-1]
         winners.append((number, Cat(index, Const(0, 1))))
     return winners
+
+
+def _greater(b, a):
+    """Whether ``b > a``: halves of the numbers side by side, as many levels of logic as the number of bits has bits.
+
+    A carry would wait for all lower bits in turn, which takes longer where a bit is a table and a wire away from the next.
+    """
+    parts = [(b[k] & ~a[k], b[k] == a[k]) for k in range(len(b))]      # of each run of bits: greater; equal
+    while len(parts) > 1:
+        pairs = [(high[0] | high[1] & low[0], high[1] & low[1]) for low, high in zip(parts[::2], parts[1::2], strict=False)]
+        parts = pairs + parts[len(pairs) * 2:]
+    return parts[0][0]

@@ -10,6 +10,7 @@ from ..gateware.lookup import LookupClassUnit, LookupUnit
 from ..gateware.tournament import rounds_of
 from . import timing
 from .base import FoldingError, Options, Stage, divisors
+from .clusters import clustered
 from .lookup_timing import Gathered
 
 __all__ = ["LookupOptions", "LookupClassStage", "LookupStage"]
@@ -41,7 +42,7 @@ class LookupStage(Stage):
 
     def __init__(self, name, sources, edge, *, elements, layers, groups, inner):
         self.layers, self.groups, self.inner = layers, groups, inner
-        self.used = {int(i) for own in layers[0][0] for i in own}
+        self.used = clustered(layers)
         super().__init__(name, sources, edge, elements_in=elements, bits_in=1, elements_out=groups,
                          bits_out=(len(layers[-1][1]) // groups).bit_length())
         self.made = functools.cache(self.made)
