@@ -12,7 +12,7 @@ __all__ = ["anchor"]
 
 # device -> columns of block RAMs, and the rows in each (Project IceStorm, chip databases)
 SITES = {"hx1k": ((3, 10), range(1, 16, 2)), "up5k": ((6, 19), range(1, 30, 2)), "hx8k": ((8, 25), range(1, 32, 2))}
-IMAGE = re.compile(r"\.image\.block(\d+)$")     # instances of bnnhw.gateware.gather.Image's module
+IMAGE = re.compile(r"(?:^|\.)image\.block(\d+)$")     # instances of bnnhw.gateware.gather.Image's module
 
 
 def _sites(device, count):
