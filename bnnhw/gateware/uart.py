@@ -49,7 +49,7 @@ class UartReceiver(wiring.Component):
         line = Signal(init=1)
         m.submodules.synchronizer = FFSynchronizer(self.rx, line, init=1)
 
-        timer = Signal(range(self.divisor))
+        timer, tick = Signal(range(self.divisor)), Signal()     # tick: timer is 0; a register, as what follows takes its time
         left = Signal(range(11))    # samples still to come: start bit, data bits, stop bit
         byte = Signal(8)
 
@@ -58,13 +58,13 @@ class UartReceiver(wiring.Component):
         m.d.sync += self.error.eq(0)
 
         with m.If(left == 0):
-            m.d.sync += timer.eq(self.divisor // 2 - 1)
+            m.d.sync += [timer.eq(self.divisor // 2 - 1), tick.eq(0)]
             with m.If(~line):
                 m.d.sync += left.eq(10)
-        with m.Elif(timer != 0):
-            m.d.sync += timer.eq(timer - 1)
+        with m.Elif(~tick):
+            m.d.sync += [timer.eq(timer - 1), tick.eq(timer == 1)]
         with m.Else():
-            m.d.sync += [timer.eq(self.divisor - 1), left.eq(left - 1), byte.eq(Cat(byte[1:], line))]
+            m.d.sync += [timer.eq(self.divisor - 1), tick.eq(0), left.eq(left - 1), byte.eq(Cat(byte[1:], line))]
             with m.If((left == 10) & line):
                 m.d.sync += left.eq(0)
             with m.If(left == 1):
@@ -104,25 +104,23 @@ class UartTransmitter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        timer = Signal(range(self.divisor))
+        timer, tick = Signal(range(self.divisor)), Signal()     # tick: timer is 0
         bits = Signal(10)      # what is still to be sent
 
         # Behind the stop bit stands another 1: alone in the register, it tells that the stop bit is on the line.
-        last = Signal()
-        idle = Signal()
-        m.d.comb += [
-            idle.eq(bits == 0),
-            last.eq((bits == 1) & (timer == 0)),
-            self.i.ready.eq(idle | last),
-        ]
+        alone = Signal()        # known a cycle after the bits, long before the next tick
+        idle = Signal(init=1)
+
+        m.d.comb += self.i.ready.eq(idle | (alone & tick))
+        m.d.sync += alone.eq(bits == 1)
         # tx is registered: a pin must not glitch between bits.
         with m.If(self.i.ready):
-            m.d.sync += [timer.eq(self.divisor - 1), bits.eq(0), self.tx.eq(1)]
+            m.d.sync += [timer.eq(self.divisor - 1), tick.eq(0), bits.eq(0), self.tx.eq(1), idle.eq(~self.i.valid)]
             with m.If(self.i.valid):
                 m.d.sync += [bits.eq(Cat(self.i.payload, C(0b11, 2))), self.tx.eq(0)]
-        with m.Elif(timer != 0):
-            m.d.sync += timer.eq(timer - 1)
+        with m.Elif(~tick):
+            m.d.sync += [timer.eq(timer - 1), tick.eq(timer == 1)]
         with m.Else():
-            m.d.sync += [timer.eq(self.divisor - 1), bits.eq(bits >> 1), self.tx.eq(bits[0])]
+            m.d.sync += [timer.eq(self.divisor - 1), tick.eq(0), bits.eq(bits >> 1), self.tx.eq(bits[0])]
 
         return m
