@@ -20,7 +20,7 @@ from .search import Choice, Problem, Step
 
 __all__ = ["branch_words", "buffer_words", "candidates", "lag", "tables"]
 
-LEVEL_NS = {"ice40": 10, "ecp5": 5, "gowin": 8, "xc7": 4}       # of a table or chain in a large design, wires included
+LEVEL_NS = {"ice40": 8, "ecp5": 5, "gowin": 8, "xc7": 4}       # of a table or chain in a large design, wires included
 ANY_FABRIC = "ice40"
 HALF = 0.5                  # of a device's cells
 # Bits side by side of weights in logic: one address drives all tables, over the whole device. At 3,584 bits TFC on an ECP5-25F
@@ -31,18 +31,22 @@ FORK_WORDS = 4              # that a branch holds besides: they are on their way
 
 
 def candidates(stage, fabric, clock_hz):
-    """Options of ``stage``: circuits of constants of ``fabric`` only, unfolded ones as deep as the clock allows. With None for a
-    fabric none are unfolded, and what can be nothing else is of :data:`ANY_FABRIC`. Tables of weights are at most
-    :data:`WIDEST_TABLE` bits wide."""
+    """Options of ``stage``: circuits of constants of ``fabric`` only, as deep as the clock allows, those of lookups at most as deep
+    as they come. With None for a fabric none are unfolded, and what can be nothing else is of :data:`ANY_FABRIC`. Tables of weights
+    are at most :data:`WIDEST_TABLE` bits wide."""
     bits = weight_bits(stage.weights) if hasattr(stage, "weights") else 0
     for options in stage.folding_space():
+        style, own = getattr(options, "style", ""), getattr(options, "fabric", None)
+        if own not in (None, fabric) and (fabric or style == "unfolded" or own != ANY_FABRIC):
+            continue
         if getattr(options, "memory", "") == "lut":
             width = bits * options.pe * getattr(options, "simd", 1)
             if WIDEST_TABLE < width < bits * stage.weights.size:
                 continue
-        if getattr(options, "style", "") == "unfolded" and options.fabric == fabric:
-            yield options.model_copy(update={"depth": max(1, int(1e9 / clock_hz / LEVEL_NS[fabric]))})
-        elif getattr(options, "style", "") != "unfolded" and getattr(options, "fabric", fabric) in (fabric or ANY_FABRIC, fabric):
+        if style in ("unfolded", "lut"):
+            deepest = max(1, int(1e9 / clock_hz / LEVEL_NS[own]))
+            yield options.model_copy(update={"depth": deepest if style == "unfolded" else min(options.depth, deepest)})
+        else:
             yield options
 
 

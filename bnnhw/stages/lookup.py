@@ -15,7 +15,7 @@ from .lookup_timing import Gathered
 
 __all__ = ["LookupOptions", "LookupClassStage", "LookupStage"]
 
-USUAL_DEPTH = 3             # cells and chains between registers, where nobody says
+USUAL_DEPTH = 3             # cells and chains between registers, where the clock allows
 USUAL_BLOCKS = {"ice40": 24}    # a UP5K has 30 block RAMs, of which the link and the table of used elements take four
 
 
