@@ -97,9 +97,9 @@ def test_units(monkeypatch, inputs, layered, groups, size, fan_in, fabric, depth
     assert got == (want.argmax(axis=1) if decide else want).tolist()
     if p_valid == p_ready == 1.0:       # latency as the contracts say, then a vector each inputs / lanes cycles
         rounds = (groups - 1).bit_length() if decide else 0
-        held = 3 if lanes < inputs and blocks else 2 if lanes < inputs else 0
+        held = 4 if lanes < inputs and blocks else 3 if lanes < inputs else 0
         latency = kind.made(fabric, depth).circuit.latency
-        assert cycles == len(words) + latency + 1 + rounds + held + (lanes < inputs)
+        assert cycles == len(words) + latency + 1 + rounds + held
 
 
 def test_only_used_elements_are_kept():

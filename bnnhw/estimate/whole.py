@@ -16,12 +16,12 @@ from .stages import parts_of
 __all__ = ["of_converter", "of_element", "of_fifo", "of_fork", "of_plan", "of_stage", "of_wrapper"]
 
 # Of circuits of constants that have not been synthesized: cells per weight that is not 0, times the fourth root of the number of
-# inputs, within 15 % of the figures in docs/baked.md; per table of a sparse layer; per bit at the ends, where whole vectors are
-# put together and taken apart; and what a table or chain takes in a large design, wires included.
+# inputs, within 15 % of the figures in docs/baked.md; per table and per vote of a sparse network; per bit at the ends, where whole
+# vectors are put together and taken apart; and what a table or chain takes in a large design, wires included.
 CELLS_PER_WEIGHT = {"ice40": 1.85, "ecp5": 1.71, "gowin": 1.92, "xc7": 0.90}
-CELLS_PER_TABLE = 1.2
+CELLS_PER_TABLE, CELLS_PER_VOTE = 1.0, 1.75
 CELLS_PER_END = 2
-LEVEL_NS = {"ice40": 10, "ecp5": 5, "gowin": 8, "xc7": 4}
+LEVEL_NS = {"ice40": 8, "ecp5": 5, "gowin": 8, "xc7": 4}
 FRAMES = 5          # frames on their way at once, and two, for which the flags of frames have room: 4 to 7 in shipped networks
 
 
@@ -60,12 +60,15 @@ def of_stage(stage, options, device):
     depth_ns = options.depth * LEVEL_NS[device.family]
     if found is not None:
         return Estimate(found.luts, found.ffs, found.brams, depth_ns)
-    ends = stage.elements_in + stage.elements_out * stage.bits_out
     if hasattr(stage, "weights"):
         cells = CELLS_PER_WEIGHT[device.family] * np.count_nonzero(stage.weights) / stage.elements_in ** 0.25
+        ends, blocks = stage.elements_in + stage.elements_out * stage.bits_out, 0
+        cells += CELLS_PER_END * ends
     else:
-        cells = CELLS_PER_TABLE * sum(len(values) for _, values in stage.layers)
-    return Estimate(float(cells + CELLS_PER_END * ends), float(ends), getattr(options, "blocks", 0), depth_ns)
+        cells = CELLS_PER_TABLE * sum(len(values) for _, values in stage.layers) + CELLS_PER_VOTE * len(stage.layers[-1][1])
+        blocks, ends = stage.held(options)
+        cells += ends
+    return Estimate(float(cells), float(ends), blocks, depth_ns)
 
 
 @functools.lru_cache(maxsize=1 << 14)

@@ -10,6 +10,7 @@ __all__ = ["Gather", "Image"]
 
 EIGHT = 8
 BLOCK_BITS = 16             # of an iCE40's block RAM at once
+SHAPES = ((16, 256), (8, 512), (4, 1024), (2, 2048))    # of an iCE40's block RAM: bits, words
 LEAST_BLOCK_BITS = 256      # of the table of used elements: smaller ones are logic
 
 
@@ -94,6 +95,14 @@ class Gather:
         return int(self.blocks > 0)
 
     @property
+    def table_blocks(self):
+        """Block RAMs of an iCE40 that the table of targets takes, 0 where it is logic."""
+        width = self._target.size * self.lanes
+        if self.words * width < LEAST_BLOCK_BITS:
+            return 0
+        return min(-(-width // bits) * -(-self.words // words) for bits, words in SHAPES)
+
+    @property
     def _target(self):
         """Where an element goes: to the shift register, or to which bit of which block RAM. The block's number is given modulo
         8, with a bit for each eight blocks, so that a block's enable is a function of four bits."""
@@ -117,27 +126,27 @@ class Gather:
         Returns the vector's bits, None for those that nobody uses, and whether they are a vector; they move on when ``enable``
         is 1. Module ``name`` is the :class:`Image`.
         """
-        full, primed = Signal(), Signal()
+        full = Signal()
         count, end = Signal(range(self.words)), Signal(init=self.words == 1)    # of the word that comes; whether it is the last
         shape = data.ArrayLayout(self._target, self.lanes)
         m.submodules.used = used = memory.Memory(
-            shape=shape, depth=self.words, init=self._table(),
-            attrs={"rom_style": "block" if self.words * shape.size >= LEAST_BLOCK_BITS else "logic"})
-        read = used.read_port()     # a word ahead, so that it is there in time
-        push, following = i.valid & i.ready, Signal.like(count)
-        # A register in front, so that what is done with a word is known early.
+            shape=shape, depth=self.words, init=self._table(), attrs={"rom_style": "block" if self.table_blocks else "logic"})
+        read, push = used.read_port(), i.valid & i.ready
+        # Two registers in front. In the first a word meets its targets; in the second it is known what to do with it.
+        coming, coming_word, coming_last = Signal(), Signal(self.lanes), Signal()
         waiting, word, last, shift = Signal(), Signal(self.lanes), Signal(), Signal(self.lanes)
         go = Signal()
         m.d.comb += [
             go.eq(waiting & (~full | enable)),
-            i.ready.eq(primed & (~waiting | ~full | enable)),
-            following.eq(Mux(push, Mux(end, 0, count + 1), count)),
-            read.addr.eq(following),
-            read.en.eq(1),
+            i.ready.eq(~waiting | ~full | enable),
+            read.addr.eq(count),
+            read.en.eq(i.ready),
         ]
-        m.d.sync += [primed.eq(1), count.eq(following), end.eq(following == self.words - 1)]
+        with m.If(push):
+            m.d.sync += [count.eq(Mux(end, 0, count + 1)), end.eq((count == self.words - 2) if self.words > 1 else 1)]
         with m.If(i.ready):
-            m.d.sync += [waiting.eq(push), word.eq(Value.cast(i.p)), last.eq(end),
+            m.d.sync += [coming.eq(i.valid), coming_word.eq(Value.cast(i.p)), coming_last.eq(end),
+                         waiting.eq(coming), word.eq(coming_word), last.eq(coming_last),
                          shift.eq(Cat(target.shift for target in read.data))]
         with m.If(enable):
             m.d.sync += full.eq(0)
@@ -146,7 +155,7 @@ class Gather:
         registers = [self._shifted(m, lane, go & shift[lane], word[lane]) for lane in range(self.lanes)]
         bits, valid = [None] * self.inputs, full
         if self.blocks:
-            y, valid = self._image(m, i.ready, push, read.data, word, go & last, full, enable, name)
+            y, valid = self._image(m, i.ready, coming, read.data, word, go & last, full, enable, name)
             held = [Signal.like(register, name=f"held{lane}", reset_less=True) for lane, register in enumerate(registers)]
             with m.If(enable):
                 m.d.sync += [copy.eq(register) for copy, register in zip(held, registers, strict=True)]
@@ -157,7 +166,7 @@ class Gather:
             bits[element] = registers[lane][k]
         return bits, valid
 
-    def _image(self, m, ready, push, targets, word, complete, full, enable, name):
+    def _image(self, m, ready, coming, targets, word, complete, full, enable, name):
         """The block RAMs' outputs, and whether they are a vector. A bit that waits is written more than once: to where it was."""
         y, valid, page = Signal(BLOCK_BITS * self.blocks), Signal(name="held"), Signal()
         writes, masks = Signal(self.blocks), Signal(BLOCK_BITS * self.lanes)
@@ -165,7 +174,7 @@ class Gather:
             m.d.sync += page.eq(~page)
         with m.If(ready):
             m.d.sync += [
-                writes.eq(Cat(push & target.eight[block // EIGHT] & (target.low == block % EIGHT)
+                writes.eq(Cat(coming & target.eight[block // EIGHT] & (target.low == block % EIGHT)
                               for target in targets for block in range(self.each))),
                 masks.eq(Cat(target.bit == bit for target in targets for bit in range(BLOCK_BITS))),
             ]

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..protocol import CHUNK_BYTES_MAX, TEST_FRAMES, Identity, Kind
-from .chunks import BeatPacker, ChunkBuffer
+from .chunks import BeatPacker, ChunkBuffer, FrameByte
 from .packets import RequestReceiver
 from .replies import CounterValues, Responder, Want
 from .results import ResultRing, slots_of
@@ -84,9 +84,12 @@ class Link(wiring.Component):
         m.submodules.received = received = Relay(ReceivedByte)
         m.submodules.replied = replied = Relay(PacketByte)
         m.submodules.sent = sent = Relay(8)
+        clear, drained = Signal(), Relay(FrameByte)
+        m.submodules.drained = ResetInserter(clear)(drained)
         wiring.connect(m, decoder.o, received.i)
         wiring.connect(m, received.o, receiver.i)
-        wiring.connect(m, chunks.o, selftest.i)
+        wiring.connect(m, chunks.o, drained.i)
+        wiring.connect(m, drained.o, selftest.i)
         wiring.connect(m, selftest.o, packer.i)
         wiring.connect(m, packer.o, wiring.flipped(self.frames))
         wiring.connect(m, wiring.flipped(self.results), ring.i)
@@ -98,7 +101,6 @@ class Link(wiring.Component):
 
         session, expected, freed = Signal(16), Signal(16), Signal(8)
         opening = Signal()      # a session begins or ends in this cycle
-        clear = Signal()
         m.d.comb += [
             chunks.clear.eq(clear), selftest.clear.eq(clear), packer.clear.eq(clear), ring.clear.eq(clear),
             responder.cut.eq(opening),

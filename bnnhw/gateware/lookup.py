@@ -68,7 +68,7 @@ class LookupUnit(_Lookups):
     One vector of signs goes in with ``inputs / lanes`` words, a bit each, the first in the least significant bits; one word
     with all counts comes out. With ``lanes == inputs`` a vector is taken every cycle. Everything moves together while the
     register slice at the end has room. Latency from the last word to the counts: ``made.circuit.latency + 1`` cycles; where
-    ``lanes < inputs`` two more, and another one where block RAMs hold the vector.
+    ``lanes < inputs`` three more, and another one where block RAMs hold the vector.
 
     Parameters
     ----------

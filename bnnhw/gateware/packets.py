@@ -188,7 +188,9 @@ class ReplySender(wiring.Component):
         room = Signal()         # the byte register takes a byte: decided a cycle ago, so never twice in a row
         byte = Signal(8)
         body = Signal()         # a byte of header or payload goes to the register
-        ends = Signal()         # there is no more payload; it is known in time, as bytes are 8 cycles apart
+        # The byte at ``place`` is the last of the header, of the CRC; there is no more payload. Known a cycle later, soon enough:
+        # the next byte goes two cycles later at the earliest.
+        header_ends, crc_ends, ends = Signal(), Signal(), Signal()
         header = Signal(ReplyHeader)
         high = Signal(8)        # of `expected`, as it was when its low byte went out
         low_place = Const(ReplyHeader["expected"].offset // 8, 3)
@@ -200,7 +202,8 @@ class ReplySender(wiring.Component):
             crc.byte.eq(byte),
             crc.add.eq(body),
         ]
-        m.d.sync += [ends.eq(place == self.length), room.eq((~self.o.valid | self.o.ready) & ~crc.busy & ~room)]
+        m.d.sync += [header_ends.eq(place == REPLY.size - 1), crc_ends.eq(place == CRC_BYTES - 1), ends.eq(place == self.length)]
+        m.d.sync += room.eq((~self.o.valid | self.o.ready) & ~crc.busy & ~room)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.FSM() as fsm:
@@ -216,7 +219,7 @@ class ReplySender(wiring.Component):
                     m.d.sync += high.eq(self.header.expected[8:])
                 with m.If(room):
                     m.d.sync += place.eq(place + 1)
-                    with m.If(place == REPLY.size - 1):
+                    with m.If(header_ends):
                         m.d.sync += place.eq(0)
                         m.next = "PAYLOAD"
                 with m.If(self.cut):
@@ -234,7 +237,7 @@ class ReplySender(wiring.Component):
                 m.d.comb += byte.eq(crc.crc.word_select(place[:2], 8))
                 with m.If(room):
                     m.d.sync += place.eq(place + 1)
-                    with m.If(place == CRC_BYTES - 1):
+                    with m.If(crc_ends):
                         m.next = "END"
                 with m.If(self.cut):
                     m.next = "END"

@@ -13,6 +13,7 @@ from fractions import Fraction
 
 from .. import estimate
 from ..estimate.figures import whole
+from ..estimate.whole import LEVEL_NS
 from ..stages.base import BufferOptions
 from ..stages.dense import weight_bits
 from ..stages.windowed import WindowStage
@@ -20,7 +21,6 @@ from .search import Choice, Problem, Step
 
 __all__ = ["branch_words", "buffer_words", "candidates", "lag", "tables"]
 
-LEVEL_NS = {"ice40": 8, "ecp5": 5, "gowin": 8, "xc7": 4}       # of a table or chain in a large design, wires included
 ANY_FABRIC = "ice40"
 HALF = 0.5                  # of a device's cells
 # Bits side by side of weights in logic: one address drives all tables, over the whole device. At 3,584 bits TFC on an ECP5-25F

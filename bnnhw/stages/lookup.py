@@ -70,6 +70,8 @@ class LookupStage(Stage):
             for lanes in divisors(self.elements_in):
                 most = USUAL_BLOCKS.get(fabric, 0)
                 blocks = most // lanes * lanes if lanes < self.elements_in else 0
+                if most and not blocks and lanes < self.elements_in:
+                    continue
                 yield LookupOptions(kind=self.kind, lanes=lanes, fabric=fabric, depth=USUAL_DEPTH, blocks=blocks)
 
     def lanes(self, options):
@@ -88,12 +90,20 @@ class LookupStage(Stage):
     def build(self, options):
         return LookupUnit(self.name, self.made(options.fabric, options.depth), **self.facts(options))
 
+    def _gather(self, options):
+        return Gather(self.elements_in, options.lanes, self.used, options.blocks)
+
+    def held(self, options):
+        """Block RAMs and flip-flops that hold the input: none where it comes in one word."""
+        if options.lanes == self.elements_in:
+            return 0, 0
+        gather = self._gather(options)
+        return gather.blocks + gather.table_blocks, sum(gather.lengths) * (1 + gather.registers)
+
     def registers(self, options):
         """Registers that a whole vector passes before the register slice at the end."""
         latency = self.made(options.fabric, options.depth).circuit.latency
-        if options.lanes == self.elements_in:
-            return latency
-        return latency + Gather(self.elements_in, options.lanes, self.used, options.blocks).registers
+        return latency if options.lanes == self.elements_in else latency + self._gather(options).registers
 
     def timing(self, options):
         registers, words = self.registers(options), self.elements_in // options.lanes
