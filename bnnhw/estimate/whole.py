@@ -16,8 +16,8 @@ from .stages import parts_of
 __all__ = ["of_converter", "of_element", "of_fifo", "of_fork", "of_plan", "of_stage", "of_wrapper"]
 
 # Of circuits of constants that have not been synthesized: cells per weight that is not 0, times the fourth root of the number of
-# inputs, within 15 % of the figures in docs/baked.md; per table and per vote of a sparse network; per bit at the ends, where whole
-# vectors are put together and taken apart; and what a table or chain takes in a large design, wires included.
+# inputs, within 15 % of the figures in docs/baked.md; per table and per vote of a sparse network; per bit at the ends, where
+# whole vectors are put together and taken apart; and what a table or chain takes in a large design, wires included.
 CELLS_PER_WEIGHT = {"ice40": 1.85, "ecp5": 1.71, "gowin": 1.92, "xc7": 0.90}
 CELLS_PER_TABLE, CELLS_PER_VOTE = 1.0, 1.75
 CELLS_PER_END = 2

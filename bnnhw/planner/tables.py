@@ -31,9 +31,9 @@ FORK_WORDS = 4              # that a branch holds besides: they are on their way
 
 
 def candidates(stage, fabric, clock_hz):
-    """Options of ``stage``: circuits of constants of ``fabric`` only, as deep as the clock allows, those of lookups at most as deep
-    as they come. With None for a fabric none are unfolded, and what can be nothing else is of :data:`ANY_FABRIC`. Tables of weights
-    are at most :data:`WIDEST_TABLE` bits wide."""
+    """Options of ``stage``: circuits of constants of ``fabric`` only, as deep as the clock allows, those of lookups at most as
+    deep as they come. With None for a fabric none are unfolded, and what can be nothing else is of :data:`ANY_FABRIC`. Tables of
+    weights are at most :data:`WIDEST_TABLE` bits wide."""
     bits = weight_bits(stage.weights) if hasattr(stage, "weights") else 0
     for options in stage.folding_space():
         style, own = getattr(options, "style", ""), getattr(options, "fabric", None)
