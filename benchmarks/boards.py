@@ -20,6 +20,8 @@ CASES = (
     ("mnist-sfc", "icebreaker", ["--fps", "5000"]),
     ("mnist-cnn-small", "icebreaker", []),
     ("mnist-sfc", "ulx3s-25f", []), ("mnist-cnn", "ulx3s-25f", []), ("mnist-cnn", "ulx3s-85f", ["--fps", "9000"]),
+    ("mnist-tfc", "hx8k", []), ("mnist-tfc", "orangecrab", []), ("mnist-tfc", "colorlight-i5", []),
+    ("mnist-tfc", "tang-nano-9k", []), ("mnist-tfc", "tang-nano-20k", []), ("mnist-cnn-small", "tang-nano-9k", []),
 )
 
 
@@ -51,7 +53,7 @@ def row(model, board, extra):
 
 def main():
     rows = [row(model, board, extra) for model, board, extra in CASES]
-    publish("boards", rows, versions("yosys", "nextpnr-ice40", "nextpnr-ecp5", "verilator"))
+    publish("boards", rows, versions("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "verilator"))
 
 
 if __name__ == "__main__":

@@ -58,26 +58,33 @@ def explore(stages, board, fps=None):
 
 
 def table(name, rows):
-    """A rich table of rows of :func:`explore`."""
-    title = f"{name}, by estimates, with up to {MARGIN:.0%} of the cells, or all where those are not enough"
+    """A rich table of rows of :func:`explore`, 79 columns wide at most; why a board does not do is said elsewhere."""
+    title = f"{name}, by estimates, in {MARGIN:.0%} of the cells, or in all where it must be"
     found = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    left, right = ("board", "device"), ("clock", "core images/s", "cycles", "cells", "block RAMs", "Fmax")
-    for column in left + right:
-        found.add_column(column, justify="left" if column in left else "right", no_wrap=True)
-    found.add_column("fits")
+    found.add_column("board", no_wrap=True)
+    for column in ("MHz", "images/s", "cycles", "cells", "RAMs", "at most MHz"):
+        found.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        who = row["board"], row["device"], _mhz(row["clock_hz"])
+        who, limits = (row["board"], _mhz(row["clock_hz"])), (f"{row['cells_limit']:,}", f"{row['brams_limit']}")
         if row["why"]:
-            found.add_row(*who, "", "", f"of {row['cells_limit']:,}", f"of {row['brams_limit']}", "", f"no: {row['why']}")
+            found.add_row(*who, "-", "-", *(f"- / {limit}" for limit in limits), "-")
         else:
+            used = f"{row['cells']:,}", f"{row['brams']}"
             found.add_row(*who, f"{row['images_per_s']:,.0f}", f"{row['cycles']:,}",
-                          f"{row['cells']:,} of {row['cells_limit']:,}", f"{row['brams']} of {row['brams_limit']}",
-                          _mhz(row["fmax_hz"]), "yes" if row["fmax_hz"] >= row["clock_hz"] else "yes, with a slower clock")
+                          *(f"{own} / {limit}" for own, limit in zip(used, limits, strict=True)), _mhz(row["fmax_hz"]))
     return found
 
 
+def remark(row):
+    """What there is to say of a row, in words."""
+    if row["why"]:
+        return f"no: {row['why']}"
+    slower = "; its clock is not reached, ask for less with --clock" if row["fmax_hz"] < row["clock_hz"] else ""
+    return row["explanation"] + slower
+
+
 def _mhz(hz):
-    return f"{hz / 1e6:.3g} MHz"
+    return f"{hz / 1e6:.3g}"
 
 
 def run(args):
@@ -90,8 +97,8 @@ def run(args):
     rows = [explore(stages, board, args.fps) for board in chosen]
     console = Console()
     console.print(table(path.stem, rows))
-    for text in dict.fromkeys(row["explanation"] for row in rows if row["explanation"]):
-        names = ", ".join(row["board"] for row in rows if row["explanation"] == text)
+    for text in dict.fromkeys(map(remark, rows)):
+        names = ", ".join(row["board"] for row in rows if remark(row) == text)
         console.print(f"{names}: {text}", highlight=False, markup=False, soft_wrap=True)
 
 
