@@ -15,6 +15,7 @@ from bnnhw.gateware.lookup import LookupClassUnit, LookupUnit
 from bnnhw.ir import Affine, ArgMax, Dense, Flatten, Input, Network, TensorType
 from bnnhw.lower import LoweringError, lower
 from bnnhw.plan import Plan
+from bnnhw.planner.tables import candidates
 from bnnhw.sparse import GroupSum, Lookup, Thermometer
 from bnnhw.stages import FoldingError, LookupClassStage, LookupStage
 from bnnhw.stages.clusters import clustered
@@ -115,6 +116,30 @@ def test_block_rams_come_first_in_the_order_that_is_given():
     assert gather.cells == {element: k for k, element in enumerate(order[:16])}
     assert gather.place == {element: (0, k) for k, element in enumerate(sorted(order[16:20]))}
     assert Gather(50, 2, [1, 2, 3], blocks=8).blocks == 2
+
+
+def test_block_rams_of_the_table():
+    """10 bits for each pixel: three block RAMs of 1,024 words of 4 bits; small tables are logic."""
+    assert Gather(784, 1, list(range(384)), blocks=24).table_blocks == 3
+    assert Gather(784, 1, list(range(384))).table_blocks == 1
+    assert Gather(20, 1, [3, 4], blocks=1).table_blocks == 0
+
+
+def test_what_holds_the_input():
+    stage = LookupClassStage("votes", (), "votes", bytes_per_beat=1, elements=784, inner=["?"], groups=1,
+                             layers=[([[i] for i in range(400)], [1] * 400)])
+    def held(**options):
+        return stage.held(stage.parse({"kind": stage.kind, "fabric": "ice40", "depth": 1} | options))
+    assert held(lanes=784) == (0, 0)
+    assert held(lanes=1, blocks=24) == (27, 32)     # 16 elements in a shift register, and as they were with the vector before
+    assert held(lanes=1) == (1, 400)
+
+
+@pytest.mark.parametrize("clock_hz, depth", [(10e6, 3), (41e6, 3), (60e6, 2), (120e6, 1), (200e6, 1)])
+def test_depth_follows_the_clock(clock_hz, depth):
+    stage = next(stage for stage in lower(network(1)) if hasattr(stage, "used"))
+    own = list(candidates(stage, "ice40", clock_hz))
+    assert own and {(options.fabric, options.depth) for options in own} == {("ice40", depth)}
 
 
 def test_inputs_that_reach_one_neuron_are_neighbours():
