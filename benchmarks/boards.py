@@ -52,8 +52,10 @@ def row(model, board, extra):
 
 
 def main():
-    rows = [row(model, board, extra) for model, board, extra in CASES]
-    publish("boards", rows, versions("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "verilator"))
+    rows = []
+    for case in CASES:
+        rows.append(row(*case))
+        publish("boards", rows, versions("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "verilator"))
 
 
 if __name__ == "__main__":
