@@ -131,6 +131,11 @@ class Plan:
         """Whether a result carries the scores."""
         return self.stages[-1].kind == "scores"
 
+    @property
+    def result(self):
+        """What a result is, in a plan's file and in reports: ``"scores"`` (the class with them) or ``"class"``."""
+        return "scores" if self.scores else "class"
+
     def lanes_out(self, name):
         """Elements per word at the output of stage ``name``."""
         stage = next(stage for stage in self.stages if stage.name == name)

@@ -24,7 +24,7 @@ def dumps(plan):
     file["format"] = FORMAT
     file["network"] = plan.network.digest
     file["clock_hz"] = plan.clock_hz
-    file["result"] = plan.stages[-1].kind
+    file["result"] = plan.result
     file["buffers"] = plan.buffers
     file["buffers"].comment("the least that cost no cycle (rate) or that work (live), wherever no depth is given")
     layers = tomlkit.table(is_super_table=True)

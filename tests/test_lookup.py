@@ -8,7 +8,7 @@ from amaranth.sim import Simulator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bnnhw import accelerator, baked, devices, folding, netlist, reference, simulate, verify
+from bnnhw import accelerator, baked, devices, folding, netlist, planfile, reference, simulate, verify
 from bnnhw.baked import tables as baked_tables
 from bnnhw.gateware.gather import Gather
 from bnnhw.gateware.lookup import LookupClassUnit, LookupUnit
@@ -116,6 +116,14 @@ def test_block_rams_come_first_in_the_order_that_is_given():
     assert gather.cells == {element: k for k, element in enumerate(order[:16])}
     assert gather.place == {element: (0, k) for k, element in enumerate(sorted(order[16:20]))}
     assert Gather(50, 2, [1, 2, 3], blocks=8).blocks == 2
+
+
+@pytest.mark.parametrize("scores", [False, True])
+def test_plan_file(scores):
+    plan = folding.fold(network(1), lower(network(1), scores=scores), clock_hz=60_000_000, fabric="ice40")
+    again = planfile.loads(planfile.dumps(plan), network(1), lower)
+    assert again.options == plan.options and again.scores == plan.scores == scores
+    assert [stage.kind for stage in again.stages] == [stage.kind for stage in plan.stages]
 
 
 def test_block_rams_of_the_table():

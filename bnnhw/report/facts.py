@@ -31,7 +31,7 @@ def describe(plan, artifact, *, name, verilog_sha256, board=None):
         "model": {"name": name, "network_sha256": plan.network.digest, "classes": list(artifact.classes),
                   "provenance": artifact.provenance},
         "verilog_sha256": verilog_sha256,
-        "result": plan.stages[-1].kind,
+        "result": plan.result,
         "input_lanes": plan.input_lanes,
         "layers": layers(plan),
         "bottleneck": plan.bottleneck.name,
