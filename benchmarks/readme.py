@@ -45,6 +45,14 @@ def results():
                       r["link_images_per_s"], f"{r['latency_us']} us"] for r in rows if r["fits"] == "yes"])]
     refused = [r for r in rows if r["fits"] != "yes"]
     text += [f"\n`{r['network']}` does not fit the {r['board']}, and the build says so: `{r['fits']}`\n" for r in refused]
+    rows, command = _rows("records")
+    text += ["\n**Networks of lookup tables**, an image per clock through the core, all 10,000 test images through Verilog and "
+             f"netlist (`{command}`, [more](docs/sparse.md#records)):\n\n",
+             _table(["network", "board", "tables", "right of 10,000", "cells", "block RAMs", "routed max.",
+                     "last pixel to class"],
+                    [[r["network"], r["where"], r["tables"].replace("+", " + "), f"{r['right_in_netlist']:,}",
+                      f"{r['cells']:,} of {r['cells_limit']:,}", r["block_rams"], f"{r['fmax_mhz']:.1f} MHz",
+                      f"{r['latency_ns']} ns"] for r in rows if r["fmax_mhz"]])]
     (cnv,), command = _rows("cnv")
     text += [f"\n**FINN's CNV**, {cnv['weights']:,} weights, at the folding FINN publishes (`{command}`): "
              f"{cnv['cycles_per_image_planned']:,} cycles per image planned, {cnv['cycles_per_image_simulated']:,} simulated, "
