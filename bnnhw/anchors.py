@@ -38,15 +38,18 @@ def anchor(netlist, device):
     int
         How many were fixed: none of a device whose columns are not known.
     """
+    if device.name not in SITES:
+        return 0
     design = json.loads(Path(netlist).read_text())
-    found = {}
+    found = []
     for module in design["modules"].values():
         for name, cell in module["cells"].items():
             if cell["type"] == "SB_RAM40_4K" and (match := IMAGE.search(name)):
-                found[int(match[1])] = cell
-    if not found or device.name not in SITES or len(found) > device.brams:
+                found.append((name[:match.start(1)], int(match[1]), cell))
+    if not found or len(found) > device.brams:
         return 0
-    for (_, cell), place in zip(sorted(found.items()), _sites(device, len(found)), strict=False):
+    found.sort(key=lambda block: block[:2])
+    for (*_, cell), place in zip(found, _sites(device, len(found)), strict=False):
         cell["attributes"]["BEL"] = place
     Path(netlist).write_text(json.dumps(design))
     return len(found)

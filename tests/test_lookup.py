@@ -8,7 +8,7 @@ from amaranth.sim import Simulator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bnnhw import accelerator, baked, devices, folding, netlist, planfile, reference, simulate, verify
+from bnnhw import accelerator, baked, devices, estimate, folding, netlist, planfile, reference, simulate, verify
 from bnnhw.baked import tables as baked_tables
 from bnnhw.gateware.gather import Gather
 from bnnhw.gateware.lookup import LookupClassUnit, LookupUnit
@@ -126,21 +126,21 @@ def test_plan_file(scores):
     assert [stage.kind for stage in again.stages] == [stage.kind for stage in plan.stages]
 
 
-def test_block_rams_of_the_table():
-    """10 bits for each pixel: three block RAMs of 1,024 words of 4 bits; small tables are logic."""
-    assert Gather(784, 1, list(range(384)), blocks=24).table_blocks == 3
-    assert Gather(784, 1, list(range(384))).table_blocks == 1
-    assert Gather(20, 1, [3, 4], blocks=1).table_blocks == 0
-
-
 def test_what_holds_the_input():
+    """10 bits of the table for each pixel where there are block RAMs, one where there are none; small tables are logic."""
     stage = LookupClassStage("votes", (), "votes", bytes_per_beat=1, elements=784, inner=["?"], groups=1,
                              layers=[([[i] for i in range(400)], [1] * 400)])
     def held(**options):
         return stage.held(stage.parse({"kind": stage.kind, "fabric": "ice40", "depth": 1} | options))
-    assert held(lanes=784) == (0, 0)
-    assert held(lanes=1, blocks=24) == (27, 32)     # 16 elements in a shift register, and as they were with the vector before
-    assert held(lanes=1) == (1, 400)
+    assert held(lanes=784) == (0, 0, [])
+    assert held(lanes=1, blocks=24) == (24, 32, [(11, 784)])        # a shift register, and as it was with the vector before
+    assert held(lanes=1) == (0, 400, [(1, 784)])
+    assert Gather(784, 1, list(range(384)), blocks=24).memories == [(10, 784)]
+    assert Gather(20, 1, [3, 4], blocks=1).memories == []
+    assert devices.find("up5k").block_rams(10, 784) == 3        # with the 24 that the record has
+    whole = estimate.of_stage(stage, stage.parse({"kind": stage.kind, "fabric": "ice40", "depth": 1, "lanes": 1, "blocks": 24}),
+                              devices.find("up5k"))
+    assert whole.brams == 27
 
 
 @pytest.mark.parametrize("clock_hz, depth", [(10e6, 3), (41e6, 3), (60e6, 2), (120e6, 1), (200e6, 1)])

@@ -66,7 +66,8 @@ def of_stage(stage, options, device):
         cells += CELLS_PER_END * ends
     else:
         cells = CELLS_PER_TABLE * sum(len(values) for _, values in stage.layers) + CELLS_PER_VOTE * len(stage.layers[-1][1])
-        blocks, ends = stage.held(options)
+        blocks, ends, memories = stage.held(options)
+        blocks += sum(device.block_rams(*size) for size in memories)
         cells += ends
     return Estimate(float(cells), float(ends), blocks, depth_ns)
 

@@ -8,9 +8,8 @@ from amaranth.utils import bits_for
 
 __all__ = ["Gather", "Image"]
 
-EIGHT = 8
+BANK = 8                    # block RAMs that share a bit of the table
 BLOCK_BITS = 16             # of an iCE40's block RAM at once
-SHAPES = ((16, 256), (8, 512), (4, 1024), (2, 2048))    # of an iCE40's block RAM: bits, words
 LEAST_BLOCK_BITS = 256      # of the table of used elements: smaller ones are logic
 
 
@@ -95,20 +94,18 @@ class Gather:
         return int(self.blocks > 0)
 
     @property
-    def table_blocks(self):
-        """Block RAMs of an iCE40 that the table of targets takes, 0 where it is logic."""
-        width = self._target.size * self.lanes
-        if self.words * width < LEAST_BLOCK_BITS:
-            return 0
-        return min(-(-width // bits) * -(-self.words // words) for bits, words in SHAPES)
+    def memories(self):
+        """Width and depth of the table of targets where it is meant for block RAM, in a list: empty where it is logic."""
+        size = self._target.size * self.lanes, self.words
+        return [size] if size[0] * size[1] >= LEAST_BLOCK_BITS else []
 
     @property
     def _target(self):
         """Where an element goes: to the shift register, or to which bit of which block RAM. The block's number is given modulo
         8, with a bit for each eight blocks, so that a block's enable is a function of four bits."""
-        low = min(EIGHT.bit_length() - 1, bits_for(self.each - 1))
+        low = min(BANK.bit_length() - 1, bits_for(self.each - 1))
         return data.StructLayout({"shift": int(any(self.lengths))} | (
-            {"bit": range(BLOCK_BITS), "low": low, "eight": -(-self.each // EIGHT)} if self.each else {}))
+            {"bit": range(BLOCK_BITS), "low": low, "bank": -(-self.each // BANK)} if self.each else {}))
 
     def _table(self):
         """The targets of each word's elements."""
@@ -117,7 +114,7 @@ class Gather:
             found[element // self.lanes][element % self.lanes] = {"shift": 1}
         for element, cell in self.cells.items():
             block, bit = divmod(cell % (BLOCK_BITS * self.each), BLOCK_BITS)
-            found[element // self.lanes][element % self.lanes] = {"bit": bit, "low": block % EIGHT, "eight": 1 << block // EIGHT}
+            found[element // self.lanes][element % self.lanes] = {"bit": bit, "low": block % BANK, "bank": 1 << block // BANK}
         return found
 
     def elaborate(self, m, i, enable, name):
@@ -130,7 +127,7 @@ class Gather:
         count, end = Signal(range(self.words)), Signal(init=self.words == 1)    # of the word that comes; whether it is the last
         shape = data.ArrayLayout(self._target, self.lanes)
         m.submodules.used = used = memory.Memory(
-            shape=shape, depth=self.words, init=self._table(), attrs={"rom_style": "block" if self.table_blocks else "logic"})
+            shape=shape, depth=self.words, init=self._table(), attrs={"rom_style": "block" if self.memories else "logic"})
         read, push = used.read_port(), i.valid & i.ready
         # Two registers in front. In the first a word meets its targets; in the second it is known what to do with it.
         coming, coming_word, coming_last = Signal(), Signal(self.lanes), Signal()
@@ -174,7 +171,7 @@ class Gather:
             m.d.sync += page.eq(~page)
         with m.If(ready):
             m.d.sync += [
-                writes.eq(Cat(coming & target.eight[block // EIGHT] & (target.low == block % EIGHT)
+                writes.eq(Cat(coming & target.bank[block // BANK] & (target.low == block % BANK)
                               for target in targets for block in range(self.each))),
                 masks.eq(Cat(target.bit == bit for target in targets for bit in range(BLOCK_BITS))),
             ]

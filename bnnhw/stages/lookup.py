@@ -94,11 +94,12 @@ class LookupStage(Stage):
         return Gather(self.elements_in, options.lanes, self.used, options.blocks)
 
     def held(self, options):
-        """Block RAMs and flip-flops that hold the input: none where it comes in one word."""
+        """What holds the input, nothing where it comes in one word: block RAMs, flip-flops, and memories beside them, (width,
+        depth) each."""
         if options.lanes == self.elements_in:
-            return 0, 0
+            return 0, 0, []
         gather = self._gather(options)
-        return gather.blocks + gather.table_blocks, sum(gather.lengths) * (1 + gather.registers)
+        return gather.blocks, sum(gather.lengths) * (1 + gather.registers), gather.memories
 
     def registers(self, options):
         """Registers that a whole vector passes before the register slice at the end."""
