@@ -42,10 +42,14 @@ class Artifact:
         Class names by index; empty where the network does not classify.
     provenance : dict
         Plain JSON values: recipe, seed, versions, accuracy, ties, ... Not part of the network's digest.
+    encoding : dict
+        How rows of a table or pictures become the network's input (:mod:`bnnhw.owndata.encoding`), as plain JSON values; empty
+        where nothing is known of that.
     """
     network: Network
     classes: tuple = ()
     provenance: dict = field(default_factory=dict)
+    encoding: dict = field(default_factory=dict)
 
 
 def _canonical(header):
@@ -77,7 +81,7 @@ def dumps(artifact):
                 tensors[f"{name}.{key}"] = array.astype("<i4" if array.dtype == np.int32 else "<i8")
     header = {"format": FORMAT, "network": artifact.network.describe(), "packed": shapes,
               "network_sha256": artifact.network.digest, "classes": list(artifact.classes),
-              "provenance": artifact.provenance}
+              "provenance": artifact.provenance} | ({"encoding": artifact.encoding} if artifact.encoding else {})
     header["digest"] = _digest(header, tensors)
     return serialize(dict(sorted(tensors.items())), metadata={"bnnhw": _canonical(header).decode()})
 
@@ -120,7 +124,7 @@ def loads(data):
         network = _network(header, tensors)
         if network.digest != header["network_sha256"]:
             raise ArtifactError("its network digest does not match its network")
-        return Artifact(network, tuple(header["classes"]), header["provenance"])
+        return Artifact(network, tuple(header["classes"]), header["provenance"], header.get("encoding", {}))
     except ArtifactError:
         raise
     except NetworkError as error:

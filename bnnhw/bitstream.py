@@ -75,7 +75,7 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
     board : Board
     netlist_images : int
         How many images go through the synthesized accelerator, with the vendor's cell models.
-    dataset : str, optional
+    dataset : str or Inputs, optional
         As of :func:`~bnnhw.verify.images_for`.
     narrator : Narrator
 

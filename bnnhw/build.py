@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import artifact, boards, buffers, deliver, devices, folding, models, planfile, report, testbench, verify
+from . import artifact, boards, buffers, deliver, devices, folding, models, owndata, planfile, report, testbench, verify
 from .accelerator import verilog
 from .bitstream import make_bitstream
 from .errors import UsageError, UserError
@@ -51,6 +51,8 @@ def add_arguments(parser):
     parser.add_argument("--scores", action="store_true", help="give the scores besides the class")
     parser.add_argument("--verify", type=int, default=0, metavar="N",
                         help="simulate the Verilog on N images and compare all integers with the golden model")
+    parser.add_argument("--data", metavar="PATH", help="with --verify: rows or pictures of your own (of what it was trained on, "
+                        "the test part)")
     parser.add_argument("--bitstream", action="store_true", help="synthesize, place and route (needs --board)")
     parser.add_argument("--verify-netlist", type=int, default=0, metavar="N",
                         help="with --bitstream: simulate the synthesized netlist on N images, too")
@@ -71,6 +73,8 @@ def _check(args):
         raise UsageError("--bitstream needs --board, which says the pins")
     if args.verify_netlist and not args.bitstream:
         raise UsageError("--verify-netlist needs --bitstream, which makes the netlist")
+    if args.data and not args.verify:
+        raise UsageError("--data needs --verify, which says how many of its rows are simulated")
     if args.plan and (args.fps or args.latency or args.clock or args.scores or args.buffers):
         raise UsageError("--plan says the folding, the clock, the result and the buffers: --fps, --latency, --clock, --scores "
                          "and --buffers cannot change them")
@@ -150,7 +154,7 @@ def _tools(board, simulated):
     return [*(["verilator"] if simulated else []), *(["yosys", family.router[0], family.packer[0]] if family else [])]
 
 
-def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, bitstream=False, why=None,
+def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, bitstream=False, data=None, why=None,
           narrator=None):
     """Write a build folder: all of it, or nothing.
 
@@ -168,6 +172,8 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
         How many images to verify in the Verilog, and in the synthesized netlist.
     bitstream : bool
         Whether to synthesize, place and route for ``board``.
+    data : Inputs, optional
+        Which images: a user's own, of :func:`bnnhw.owndata.inputs`; by default test images of the network's data set.
     why : str, optional
         What the planner says of the plan: what holds it up, what a faster one would take.
     narrator : Narrator, optional
@@ -182,7 +188,7 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
     UserError
         Of many kinds; nothing is written then.
     """
-    narrator, dataset = narrator or Narrator(), found.provenance.get("dataset")
+    narrator, dataset = narrator or Narrator(), data or found.provenance.get("dataset")
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise FolderError(f"{folder}: it is a file, not a folder")
@@ -230,11 +236,12 @@ def run(args):
     board = boards.find(args.board) if args.board else None
     device = devices.find(board.device if board else args.device) if board or args.device else None
     plan, why = _plan(args, found.network, board, device)
+    data = owndata.inputs(found, args.data) if args.data else None
     name = path.stem
     folder = Path(args.output or Path("build", f"{name}-{args.board}" if board else name))
     with Narrator() as narrator:
         facts = build(name, found, plan, folder, board=board, images=args.verify, netlist_images=args.verify_netlist,
-                      bitstream=args.bitstream, why=why, narrator=narrator)
+                      bitstream=args.bitstream, data=data, why=why, narrator=narrator)
     console = Console()
     console.print(report.table(facts))
     if why:

@@ -6,7 +6,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from . import datasets, models, reference
+from . import datasets, models, owndata, reference
+from .datasets import Split
 from .errors import UsageError, UserError
 
 __all__ = ["EvaluationError", "add_arguments", "evaluate", "run"]
@@ -75,8 +76,10 @@ def evaluate(network, split, images=None, progress=lambda done: None):
 def add_arguments(parser):
     parser.add_argument("model", nargs="?", default=models.DEFAULT, metavar="MODEL",
                         help="a .bnn file or the name of a shipped network (default: %(default)s)")
-    parser.add_argument("--dataset", choices=datasets.DATASETS, help="(default: the one that the network was trained on)")
-    parser.add_argument("--split", default="test", choices=("test", "train"), help="(default: %(default)s)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--dataset", choices=datasets.DATASETS, help="(default: the one that the network was trained on)")
+    what.add_argument("--data", metavar="PATH", help="rows or pictures of your own (of what it was trained on, the test part)")
+    parser.add_argument("--split", choices=("test", "train"), help="of the data set (default: test)")
     parser.add_argument("--images", type=int, metavar="N", help="the first N images (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -84,21 +87,39 @@ def add_arguments(parser):
 def run(args):
     if args.images is not None and args.images < 1:
         raise UsageError(f"--images must be at least 1, not {args.images}")
+    if args.data and args.split:
+        raise UsageError("--split belongs to a data set, not to --data")
     found = models.load(args.model)
-    dataset = args.dataset or found.provenance.get("dataset")
-    if dataset not in datasets.DATASETS:
-        raise EvaluationError("the network does not say what it was trained on: --dataset must be one of "
-                              f"{', '.join(datasets.DATASETS)}")
-    split = datasets.load(dataset, args.split)
+    if args.data:
+        own = owndata.inputs(found, args.data)
+        if own.labels is None:
+            raise EvaluationError(f"{args.data}: there are no classes in it to compare with")
+        split = Split(own.x, own.labels, found.classes, own.greatest)
+        dataset, part = args.data, own.part
+        what = f"{args.data}'s {'test ' if part == 'test' else ''}rows"
+    else:
+        dataset, part = _dataset(args, found), args.split or "test"
+        split, what = datasets.load(dataset, part), f"{dataset}'s {part} images"
     columns = TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
         task = bar.add_task("", total=args.images or len(split.images))
         right, total = evaluate(found.network, split, args.images, lambda done: bar.update(task, completed=done))
     if args.json:
-        print(json.dumps({"model": str(args.model), "network": found.network.digest, "dataset": dataset, "split": args.split,
+        print(json.dumps({"model": str(args.model), "network": found.network.digest, "dataset": dataset, "split": part,
                           "right": right, "total": total}))
     else:
-        print(f"{right}/{total} ({right / total:.2%}) of {dataset}'s {args.split} images right")
+        print(f"{right}/{total} ({right / total:.2%}) of {what} right")
+
+
+def _dataset(args, found):
+    """The data set that the command line names, or that the network was trained on."""
+    dataset = args.dataset or found.provenance.get("dataset")
+    if found.encoding and not args.dataset:
+        raise EvaluationError("the network was trained on data of its user's: --data PATH")
+    if dataset not in datasets.DATASETS:
+        raise EvaluationError("the network does not say what it was trained on: --dataset must be one of "
+                              f"{', '.join(datasets.DATASETS)}")
+    return dataset
 
 
 if __name__ == "__main__":

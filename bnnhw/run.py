@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from . import boards, models, selftest, target, verify
+from . import boards, models, owndata, selftest, target, verify
 from .bitstream import identity
 from .errors import UsageError, UserError
 from .host import BAUD, Board
@@ -29,7 +29,8 @@ def add_arguments(parser):
     where.add_argument("--port", help="serial port of the board, for instance /dev/ttyUSB1")
     where.add_argument("--virtual", action="store_true", help="simulate the board, serial pins included")
     parser.add_argument("files", nargs="*", metavar="IMAGES",
-                        help="arrays of uint8 images, .npy (default: 1,000 test images of the network's data set)")
+                        help="arrays of uint8 images, .npy; of a network trained with --data also such data, or single pictures "
+                             "(default: 1,000 test images of the network's data set)")
     parser.add_argument("--target", default=models.DEFAULT, metavar="BUILD_DIR or MODEL",
                         help="what the board holds: a build folder, a .bnn file or a shipped network (default: %(default)s)")
     parser.add_argument("--model", help="the build folder's network, where it is not a shipped one")
@@ -136,8 +137,12 @@ def run(args):
 
 
 def _classify(args, found, plan, verilog, console):
-    network = found.network
-    if args.files:
+    network, names = found.network, None
+    if args.files and found.encoding and not all(Path(file).suffix == ".npy" for file in args.files):
+        parts = [owndata.inputs(found, file) for file in args.files]
+        x, names = np.concatenate([part.x for part in parts]), [name for part in parts for name in part.names]
+        labels = None if any(part.labels is None for part in parts) else np.concatenate([part.labels for part in parts])
+    elif args.files:
         x, labels = load_images(network, args.files), None
     else:
         x, labels = verify.images_for(network, args.images or IMAGES, found.provenance.get("dataset"))
@@ -160,7 +165,8 @@ def _classify(args, found, plan, verilog, console):
     if labels is None:
         for index, found_class in enumerate(results.classes):
             name = found.classes[found_class] if found.classes else found_class
-            console.print(f"image {index}: {name}", highlight=False)
+            console.print(f"{names[index] if names else f'image {index}'}: {name}", highlight=False, markup=False,
+                          soft_wrap=True)
     console.print(f"{len(x):,} images in {results.seconds:.1f} s: {len(x) / results.seconds:,.1f} images/s", highlight=False)
     if right is not None:
         console.print(f"{right:,} classified right ({right / len(x):.2%})", highlight=False)

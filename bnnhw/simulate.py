@@ -6,7 +6,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from . import accelerator, models, target, verify
+from . import accelerator, models, owndata, target, verify
 from .compare import Mismatch, MismatchError, compare
 from .errors import UsageError
 from .simulator import HangError, ProtocolError, Result, SimulationError, Simulator, encode
@@ -15,6 +15,7 @@ __all__ = ["Check", "HangError", "Mismatch", "MismatchError", "ProtocolError", "
            "SimulationError", "Simulator", "add_arguments", "check", "compare", "encode", "run"]
 
 PATIENCE_INTERVALS = 4      # so many planned intervals and latencies without any transfer are a hang
+IMAGES = 1000               # that are run where nobody says how many
 SHOWN = 10                  # mismatches that are printed
 
 
@@ -64,8 +65,10 @@ def add_arguments(parser):
     parser.add_argument("target", nargs="?", default=models.DEFAULT, metavar="BUILD_DIR or MODEL",
                         help="a folder that `bnnhw build` wrote, a .bnn file or a shipped network (default: %(default)s)")
     parser.add_argument("--model", help="the build folder's network, where it is not a shipped one")
-    parser.add_argument("--images", type=int, default=1000, metavar="N",
-                        help="images to run: the data set's test images, or random ones if there are none (default: %(default)s)")
+    parser.add_argument("--images", type=int, metavar="N",
+                        help="images to run: the data set's test images, or random ones if there are none (default: 1,000, "
+                        "or all of --data)")
+    parser.add_argument("--data", metavar="PATH", help="rows or pictures of your own (of what it was trained on, the test part)")
     parser.add_argument("--stalls", type=float, nargs=2, default=(1.0, 1.0), metavar=("P_VALID", "P_READY"),
                         help="chances per cycle that input is offered and that output is taken (default: no stalls)")
     parser.add_argument("--seed", type=int, default=0, help="of the stalls (default: %(default)s)")
@@ -73,7 +76,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    if args.images < 1:
+    if args.images is not None and args.images < 1:
         raise UsageError(f"--images must be at least 1, not {args.images}")
     if not 0 <= args.seed < 2**63:
         raise UsageError(f"--seed must be from 0 to 2**63 - 1, not {args.seed}")
@@ -81,7 +84,12 @@ def run(args):
         raise UsageError(f"--stalls must be above 0 and at most 1, not {args.stalls[0]:g} and {args.stalls[1]:g}")
     console = Console()
     found_model, plan, verilog = target.resolve(args.target, args.model)
-    x, labels = verify.images_for(plan.network, args.images, found_model.provenance.get("dataset"))
+    if args.data:
+        data = owndata.inputs(found_model, args.data)
+        count = args.images or len(data.x)
+    else:
+        data, count = found_model.provenance.get("dataset"), args.images or IMAGES
+    x, labels = verify.images_for(plan.network, count, data)
     with Progress(TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console,
                   disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=len(x), start=False)

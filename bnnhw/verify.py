@@ -5,6 +5,7 @@ import numpy as np
 from . import compare, datasets, models
 from .accelerator import taps
 from .errors import UserError
+from .owndata import Inputs
 from .rings import rings
 from .samples import samples
 from .simulator import Simulator, encode
@@ -30,8 +31,8 @@ def images_for(network, count, dataset=None):
     ----------
     network : Network
     count : int
-    dataset : str, optional
-        What the network was trained on: its provenance has it.
+    dataset : str or :class:`~bnnhw.owndata.Inputs`, optional
+        What the network was trained on: its provenance has it. Or a user's own rows.
 
     Returns
     -------
@@ -52,11 +53,13 @@ def images_for(network, count, dataset=None):
     x, labels = found
     if count > len(x):
         raise VerifyError(f"there are {len(x):,} test images, not {count:,}")
-    return x[:count].reshape(count, *type.shape), labels[:count].astype(np.int64)
+    return x[:count].reshape(count, *type.shape), None if labels is None else labels[:count].astype(np.int64)
 
 
 def _test_images(type, count, dataset):
     """Test images and labels of which each has as many values as ``type``, or None."""
+    if isinstance(dataset, Inputs):
+        return dataset.x, dataset.labels
     if dataset is None and type.shape in MNIST_SHAPES:
         dataset = "mnist"
     if dataset not in datasets.DATASETS or (type.lo, type.hi, type.step) != (0, datasets.DATASETS[dataset].greatest, 1):

@@ -95,7 +95,7 @@ def test_decided_by_cost():
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"dataset": "mnist"}, "key 'dataset': input should be 'german-credit', not 'mnist'"),
+    ({"dataset": "mnist"}, "key 'dataset': input should be 'german-credit' or 'own', not 'mnist'"),
     ({"shift": 1}, "key 'shift': input should be 0, not 1"),
     ({"column_levels": 0}, "key 'column_levels': input should be greater than or equal to 1, not 0"),
     ({"pixel_levels": [3]}, "key 'pixel_levels': is unknown"), ({"slide": 1}, "key 'slide': is unknown"),

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from .. import artifact, datasets
 from ..errors import UsageError, UserError
 from ..files import atomic_write
-from . import checkpoint, models, recipe
+from . import checkpoint, models, owndata, recipe
 from .curves import curves
 from .export import export
 from .loop import Trainer, accuracy
@@ -26,6 +26,7 @@ def add_arguments(parser):
     parser.add_argument("--threads", type=int, help="processor threads (default: PyTorch's choice)")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
+    owndata.add_arguments(parser)
 
 
 class TrainError(UserError, ValueError):
@@ -86,8 +87,9 @@ def run(args):
     for option, least in (("threads", 1), ("epochs", 1), ("seed", 0)):
         if (value := getattr(args, option)) is not None and value < least:
             raise UsageError(f"--{option} must be at least {least}, not {value}")
+    owndata.checked(args)
     console = Console()
-    chosen = recipe.load(args.recipe, epochs=args.epochs, seed=args.seed)
+    chosen = recipe.load(args.recipe, epochs=args.epochs, seed=args.seed, dataset="own" if args.data else None)
     _settle(args.threads)
     output = Path(args.output)
     if output.is_dir():
@@ -96,7 +98,8 @@ def run(args):
     saved = folder / "checkpoint.safetensors"
     if saved.exists() and not args.resume:
         raise TrainError(f"{saved}: there is a checkpoint of an earlier run: --resume goes on from it, or delete {folder}")
-    train, test = datasets.load(chosen.dataset, "train"), datasets.load(chosen.dataset, "test")
+    own = owndata.load(args, chosen) if chosen.dataset == "own" else None
+    train, test = (own.train, own.test) if own else (datasets.load(chosen.dataset, part) for part in ("train", "test"))
     trainer = Trainer(models.build(chosen, train), chosen, train)
     if args.resume:
         checkpoint.read(saved, trainer)
@@ -107,6 +110,8 @@ def run(args):
     _train(trainer, test, folder, metrics, console)
     atomic_write(folder / "curves.png", curves(metrics, chosen.name))
     found = export(trainer, test)
+    if own:
+        found = owndata.carried(found, own)
     artifact.save(output, found)
     facts = found.provenance
     console.print(f"{output}: {facts['test_right']} of {facts['test_images']} test images right "

@@ -35,9 +35,8 @@ from ..ir import (
 from .cnn import BinaryCnn, ResidualCnn
 from .layers import LevelNorm
 from .loop import accuracy, reestimate
-from .models import BinaryMlp
+from .models import DenseNet, LevelMlp
 from .sparse import SparseNet
-from .tabular import TableNet
 
 __all__ = ["ExportError", "thresholds", "affine", "to_network", "check", "export"]
 
@@ -200,7 +199,10 @@ class _Builder:
 def _mlp(model, build, sums):
     last, facts = len(model.linears), {}
     channels = build.type.channels
-    build.add(Threshold("binarize", "image", np.full((channels, 1), model.pixel_level), np.zeros(channels, bool)))
+    if isinstance(model, LevelMlp):
+        build.add(Thermometer("bits", build.edge, model.levels))
+    else:
+        build.add(Threshold("binarize", build.edge, np.full((channels, 1), model.pixel_level), np.zeros(channels, bool)))
     build.add(Flatten("flat", build.edge))
     for k, linear in enumerate(model.linears, 1):
         build.dense(f"fc{k}", linear)
@@ -260,7 +262,7 @@ def to_network(model, shape, sums=None):
 
     Parameters
     ----------
-    model : BinaryMlp, BinaryCnn, ResidualCnn or SparseNet
+    model : DenseNet, BinaryCnn, ResidualCnn or SparseNet
         In eval mode.
     shape : tuple
         (H, W, C) of an image, (columns,) of a table.
@@ -273,10 +275,9 @@ def to_network(model, shape, sums=None):
     facts : dict
         ``ties`` (see :func:`thresholds`) and, with a last batch norm, ``fraction_bits``.
     """
-    kinds = {BinaryMlp: _mlp, BinaryCnn: _cnn, ResidualCnn: _residual, SparseNet: _sparse}
+    kinds = {DenseNet: _mlp, BinaryCnn: _cnn, ResidualCnn: _residual, SparseNet: _sparse}
     write = next(write for kind, write in kinds.items() if isinstance(model, kind))
-    greatest = model.greatest if isinstance(model, TableNet) else PIXEL
-    return write(model, _Builder(shape, greatest), sums)
+    return write(model, _Builder(shape, getattr(model, "greatest", PIXEL)), sums)
 
 
 @torch.no_grad()
@@ -326,7 +327,7 @@ def export(trainer, test):
     handle = model.binary_layers[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
     right = accuracy(model, images, labels)
     handle.remove()
-    network, facts = to_network(model, test.images.shape[1:], torch.cat(seen) if isinstance(model, BinaryMlp) else None)
+    network, facts = to_network(model, test.images.shape[1:], torch.cat(seen) if isinstance(model, DenseNet) else None)
     check(model, network, images)
     scores = reference.run(network, test.images, keep=[network.operations["class"].inputs[0]])
     best = next(iter(scores.values()))

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ..errors import UserError
 
-__all__ = ["CnnRecipe", "LutRecipe", "MlpRecipe", "Recipe", "RecipeError", "ResidualRecipe", "TableRecipe", "XnorRecipe", "load",
-           "names"]
+__all__ = ["CnnRecipe", "LevelRecipe", "LutRecipe", "MlpRecipe", "Recipe", "RecipeError", "ResidualRecipe", "TableRecipe",
+           "XnorRecipe", "load", "names"]
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -26,7 +26,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
-    dataset: Literal["mnist", "fashion-mnist", "cifar10"]
+    dataset: Literal["mnist", "fashion-mnist", "cifar10", "own"]
     loss: Literal["squared-hinge", "cross-entropy"]
     epochs: int = Field(ge=1, le=100_000)
     batch: int = Field(ge=2, le=100_000)
@@ -42,13 +42,24 @@ class SignRecipe(Recipe):
     estimator: Literal["identity", "hardtanh", "approxsign"]
 
 
-class MlpRecipe(SignRecipe):
-    """Dense layers on pixels turned into signs."""
-    kind: Literal["mlp"] = "mlp"
+class DenseRecipe(SignRecipe):
+    """Dense layers on inputs turned into signs."""
     hidden: list[Width] = Field(min_length=1, max_length=16)
-    pixel_level: int = Field(ge=0, le=256)
     last_batch_norm: bool
     dropout: float = Field(ge=0, lt=1)
+
+
+class MlpRecipe(DenseRecipe):
+    """Pixels, at the same level for all."""
+    kind: Literal["mlp"] = "mlp"
+    pixel_level: int = Field(ge=0, le=256)
+
+
+class LevelRecipe(DenseRecipe):
+    """Pixels or columns of a table, each at levels of its own, learned from the training part."""
+    kind: Literal["level-mlp"]
+    dataset: Literal["mnist", "fashion-mnist", "cifar10", "german-credit", "own"]
+    levels: int = Field(ge=1, le=1000)
 
 
 class Block(BaseModel):
@@ -118,7 +129,7 @@ class PartsRecipe(LutRecipe):
 class TableRecipe(SparseRecipe):
     """The same on a table, whose columns have levels of their own, learned from the training rows."""
     kind: Literal["lut-table"]
-    dataset: Literal["german-credit"]
+    dataset: Literal["german-credit", "own"]
     shift: Literal[0] = 0       # there is nothing to move
     wiring_rate: float = Field(gt=0, le=10)
     column_levels: int = Field(ge=1, le=1000)
@@ -131,7 +142,7 @@ class XnorRecipe(ImageRecipe):
     regrow_share: float = Field(gt=0, le=1)
 
 
-KINDS = {"mlp": MlpRecipe, "cnn": CnnRecipe, "residual": ResidualRecipe, "lut": LutRecipe,
+KINDS = {"mlp": MlpRecipe, "level-mlp": LevelRecipe, "cnn": CnnRecipe, "residual": ResidualRecipe, "lut": LutRecipe,
          "lut-parts": PartsRecipe, "lut-table": TableRecipe, "sparse-xnor": XnorRecipe}
 
 

@@ -6,7 +6,9 @@ from ..datasets import WORD
 from ..ir import Affine, ArgMax, Network
 from .sparse import SparseNet
 
-__all__ = ["TableNet", "at_costs", "column_levels"]
+__all__ = ["TableNet", "at_costs", "column_levels", "pixel_levels"]
+
+PIXEL_TAIL = 0.02   # share of the images at either end that does not count for a pixel's range
 
 
 def column_levels(rows, count, never):
@@ -38,6 +40,22 @@ def column_levels(rows, count, never):
         found.append(values[1:])
     size = max(map(len, found))
     return np.array([[*own, *[never] * (size - len(own))] for own in found], np.int64)
+
+
+def pixel_levels(rows, count, never):
+    """Levels for each pixel of images, learned from ``rows``: ``count`` that divide its range into equal steps.
+
+    The range is that of the middle 96 % of the rows, or, where those are all equal, of all rows. Arguments and result are as of
+    :func:`column_levels`: a pixel that never changes has ``never`` alone.
+    """
+    ordered = np.sort(rows, axis=0).astype(np.int64)
+    cut = round(PIXEL_TAIL * len(rows))
+    low, high = ordered[cut], ordered[-1 - cut]
+    flat = low == high
+    low, high = np.where(flat, ordered[0], low), np.where(flat, ordered[-1], high)
+    steps = np.arange(1, count + 1)
+    levels = low[:, None] + -(-(high - low)[:, None] * steps // (count + 1))
+    return np.where((low == high)[:, None], never, levels)
 
 
 class TableNet(SparseNet):

@@ -1,0 +1,378 @@
+"""Data of the user's own: read, encoded by what the training part says, refused by row; trained on, built, and run."""
+import csv
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bnnhw import artifact, cli, owndata, reference, tables, verify
+from bnnhw.artifact import Artifact
+from bnnhw.owndata import OwnDataError
+from bnnhw.owndata.encoding import Number, TableEncoding, parse, scale_of
+from bnnhw.owndata.table import Column
+
+Image = pytest.importorskip("PIL.Image")
+
+
+def write_csv(path, rows, separator=","):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=separator).writerows(rows)
+    return path
+
+
+def flowers(count=60, seed=0):
+    """A header and rows: two numbers, a category, a class that the first number decides."""
+    rng = np.random.default_rng(seed)
+    rows = [["width", "height", "colour", "kind"]]
+    for _ in range(count):
+        width = rng.integers(-400, 800) / 100
+        colour = rng.choice(["red", "blue", "white"])
+        rows.append([f"{width:.2f}", int(rng.integers(0, 1000)), colour, "big" if width > 2 else "small"])
+    return rows
+
+
+def pictures(folder, count=8, shape=(6, 5), classes=("cat", "dog")):
+    """Grey pictures in a folder for each class, the second class bright at the left."""
+    rng = np.random.default_rng(1)
+    for k, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for n in range(count):
+            pixels = rng.integers(0, 120, shape, dtype=np.uint8)
+            pixels[:, :2] += np.uint8(100 * k)
+            Image.fromarray(pixels).save(folder / name / f"{n}.png")
+    return folder
+
+
+def refused(path, **options):
+    with pytest.raises(OwnDataError) as refusal:
+        owndata.load(path, **options)
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_table(tmp_path, separator):
+    rows = flowers()
+    own = owndata.load(write_csv(tmp_path / "f.csv", rows, separator))
+    test = tables.folds(np.array([row[3] == "small" for row in rows[1:]], np.int64), 5, 0) == 0
+    cells = [row for row, held in zip(rows[1:], test, strict=True) if not held]
+    least = min(float(row[0]) for row in cells)
+    assert own.encoding["columns"][0] == {"kind": "number", "name": "width", "least": least, "scale": 100.0}
+    assert own.encoding["columns"][2] == {"kind": "category", "name": "colour", "values": ["blue", "red", "white"]}
+    assert own.encoding["label"] == "kind" and own.train.classes == ("big", "small") and own.train.greatest == 65535
+    want = [[round((float(row[0]) - least) * 100), int(row[1]) - min(int(row[1]) for row in cells),
+             1 + ["blue", "red", "white"].index(row[2])] for row in cells]
+    assert own.train.images.tolist() == want and own.train.images.dtype == np.int32
+    assert own.train.labels.tolist() == [int(row[3] == "small") for row in cells]
+    assert len(own.test.labels) == test.sum() == own.facts["test_rows"] and own.facts["name"] == "f.csv"
+
+
+def test_the_test_part_teaches_nothing(tmp_path):
+    """Other values in the rows for the test change no encoding; they are cut off, and an unknown word is 0."""
+    rows = flowers()
+    before = owndata.load(write_csv(tmp_path / "a.csv", rows))
+    held = np.flatnonzero(tables.folds(np.array([row[3] == "small" for row in rows[1:]], np.int64), 5, 0) == 0)
+    for row in held:
+        rows[row + 1][:3] = ["-1e9", 1e9, "green"]
+    after = owndata.load(write_csv(tmp_path / "b.csv", rows))
+    assert after.encoding == before.encoding and np.array_equal(after.train.images, before.train.images)
+    assert set(map(tuple, after.test.images.tolist())) == {(0, 65535, 0)}
+
+
+def test_label_and_second_file(tmp_path):
+    rows = flowers()
+    train, test = write_csv(tmp_path / "a.csv", rows), write_csv(tmp_path / "b.csv", flowers(12, seed=1))
+    own = owndata.load(train, test)
+    assert (own.facts["train_rows"], own.facts["test_rows"]) == (60, 12)
+    assert owndata.load(train, label="colour").train.classes == ("blue", "red", "white")
+    other = write_csv(tmp_path / "c.csv", [["width", "height", "colour", "kind"], *[[1, 2, "red", "huge"]] * 12])
+    assert refused(train, test_path=other) == f"{other}, line 2: no row of the training has its class, 'huge'"
+    short = write_csv(tmp_path / "d.csv", [row[1:] for row in rows])
+    assert refused(train, test_path=short) == f"{short}: there is no column 'width'; there are 'height', 'colour'"
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda rows: rows[7].pop(), ", line 8: there are 3 cells, but 4 columns"),
+    (lambda rows: rows[7].append("x"), ", line 8: there are 5 cells, but 4 columns"),
+    (lambda rows: rows[9].__setitem__(1, ""), ", line 10, column 'height': the cell is empty"),
+    (lambda rows: rows[9].__setitem__(1, "nan"), ", line 10, column 'height': it must be finite, not nan"),
+    (lambda rows: rows[9].__setitem__(0, "-inf"), ", line 10, column 'width': it must be finite, not -inf"),
+    (lambda rows: rows[5].__setitem__(1, "tall"),
+     ", line 6, column 'height': 'tall' stands among numbers: a column is either numbers or categories"),
+    (lambda rows: rows[5].__setitem__(2, "7"),
+     ", line 6, column 'colour': '7' stands among words: a column is either numbers or categories"),
+    (lambda rows: rows[5].__setitem__(3, "odd"), ", line 6: no other row has its class, 'odd'"),
+    (lambda rows: rows[5].__setitem__(3, ""), ", line 6, column 'kind': the cell is empty"),
+    (lambda rows: [row.__setitem__(3, "big") for row in rows[1:]],
+     ": all 60 rows are of one class, 'big' ({}, line 2, ...): there must be two at least"),
+    (lambda rows: rows.extend([[1, 2, f"w{k}", "big"] for k in range(80)]),
+     ", line 2, column 'colour': '{}' is one of 83 different words, but a column of categories has 64 at most: take it out of "
+     "the file"),
+    (lambda rows: rows.pop(0), ", line 1: the first row must name the columns, but number 1 of them is '{}'"),
+    (lambda rows: rows[0].__setitem__(1, "width"), ", line 1: two columns have the name 'width'"),
+    (lambda rows: rows.__delitem__(slice(1, None)), ": there is no row below the names of the columns"),
+    (lambda rows: rows.__delitem__(slice(8, None)), ": 7 rows are too few: there must be 10 at least"),
+    (lambda rows: rows.clear(), ": it is empty"),
+])
+def test_bad_tables(tmp_path, change, message):
+    rows = flowers()
+    first = rows[1][2] if "words, but" in message else rows[1][0]
+    change(rows)
+    path = write_csv(tmp_path / "f.csv", rows)
+    assert refused(path) == f"{path}{message.format(path if 'one class' in message else first)}"
+
+
+@pytest.mark.parametrize("data, message", [
+    (b"a;b\n\xff;1\n", "{}: it is not text in UTF-8"),
+    (b"a\n1\n", "{}, line 1: there must be two columns at least, separated by comma, semicolon or tab; there is 'a'"),
+    (b'a,b\n"1,2\n', "{}, line 2: not CSV: unexpected end of data"),
+])
+def test_bad_text(tmp_path, data, message):
+    (tmp_path / "f.csv").write_bytes(data)
+    assert refused(tmp_path / "f.csv") == message.format(tmp_path / "f.csv")
+
+
+@pytest.mark.parametrize("name, message", [
+    ("nix.csv", "{}: there is no such file"), ("nix", "{}: there is no such file"),
+    ("a.txt", "{}: it must be a folder of pictures, an .npz file or a .csv file"),
+    ("a.npz", "{}: it is not an .npz file, or it is damaged"),
+])
+def test_bad_paths(tmp_path, name, message):
+    for own in ("a.txt", "a.npz"):
+        (tmp_path / own).write_text("text")
+    assert refused(tmp_path / name) == message.format(tmp_path / name)
+
+
+@given(st.lists(st.integers(-10**6, 10**6), min_size=2, max_size=20, unique=True), st.integers(0, 4))
+def test_numbers_stay_apart(values, digits):
+    """Where 65,536 steps are enough each value becomes its distance from the least one, in steps of the last digit at most."""
+    column = Column("x", [f"{value / 10**digits:.{digits}f}" for value in values], str)
+    found = column.numbers()
+    own = Number(name="x", least=float(found.min()), scale=scale_of(found))
+    codes = own.encode(column).astype(int).tolist()
+    assert min(codes) == 0 and max(codes) <= 65535
+    shared = np.gcd.reduce([value - min(values) for value in values])
+    step = next(10**k for k in range(digits, -1, -1) if shared % 10**k == 0)
+    if (max(values) - min(values)) // step <= 65535:
+        assert codes == [(value - min(values)) // step for value in values]
+    else:
+        assert max(codes) == 65535 and np.array_equal(np.argsort(values, kind="stable"), np.lexsort((values, codes)))
+
+
+def test_folder(tmp_path):
+    own = owndata.load(pictures(tmp_path / "p"))
+    assert own.train.images.shape == (12, 6, 5, 1) and own.test.images.shape == (4, 6, 5, 1)
+    assert own.train.classes == ("cat", "dog")
+    first = np.asarray(Image.open(sorted((tmp_path / "p/cat").iterdir())[0]))
+    assert any(np.array_equal(image[:, :, 0], first) for image in (*own.train.images, *own.test.images))
+    assert own.encoding == {"kind": "pictures", "rows": 6, "columns": 5, "channels": 1, "fitted": False}
+    assert owndata.load(tmp_path / "p", size=(3, 4)).train.images.shape == (12, 3, 4, 1)
+
+
+def test_folder_with_parts_and_colours(tmp_path):
+    pictures(tmp_path / "p/train", classes=("10", "9"))
+    pictures(tmp_path / "p/test", count=3, classes=("10", "9"))
+    (tmp_path / "p/.hidden").write_text("x")
+    (tmp_path / "p/train/9/Thumbs.db").write_text("x")
+    own = owndata.load(tmp_path / "p")
+    assert (own.facts["train_rows"], own.facts["test_rows"]) == (16, 6) and own.train.classes == ("9", "10")
+    colours = Image.new("RGBA", (5, 6), (10, 20, 30, 255))
+    colours.putpixel((0, 0), (200, 200, 200, 0))
+    colours.save(tmp_path / "p/train/9/a.png")
+    own = owndata.load(tmp_path / "p")
+    assert own.train.images.shape[3] == 3
+    place = next(image for image in own.train.images if image[5, 4].tolist() == [10, 20, 30])
+    assert place[0, 0].tolist() == [0, 0, 0]
+    assert owndata.load(tmp_path / "p", grey=True).train.images.shape[3] == 1
+
+
+def test_bad_pictures(tmp_path):
+    folder = pictures(tmp_path / "p")
+    broken = folder / "dog/3.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:60])
+    assert refused(folder).startswith(f"{broken}: it cannot be read: ")
+    broken.write_bytes(b"text")
+    assert refused(folder) == f"{broken}: it is no picture that can be read"
+    Image.new("L", (7, 6)).save(broken)
+    assert refused(folder) == (f"{broken}: it has 6x7 pixels, {folder / 'cat/0.png'} 6x5: "
+                               "--image-size ROWSxCOLUMNS scales all to one size")
+    Image.fromarray(np.zeros((6, 5), np.uint16)).save(broken)
+    assert refused(folder) == f"{broken}: its pixels have more than 8 bits (mode I;16)"
+    broken.write_bytes(whole)
+    (folder / "dog/notes.txt").write_text("x")
+    assert refused(folder).startswith(f"{folder / 'dog/notes.txt'}: it is no picture (.png, ")
+    (folder / "dog/notes.txt").rename(folder / "a.png")
+    assert refused(folder) == f"{folder / 'a.png'}: pictures must lie in a folder of their class: {folder / 'CLASS/a.png'}"
+    (tmp_path / "none").mkdir()
+    assert refused(tmp_path / "none") == f"{tmp_path / 'none'}: there are no pictures in it: it must have a folder for each class"
+
+
+def arrays(**changes):
+    rng = np.random.default_rng(2)
+    return {"images": rng.integers(0, 256, (20, 4, 3), dtype=np.uint8), "labels": np.arange(20) % 2} | changes
+
+
+def test_arrays(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, **arrays(classes=np.array(["no", "yes"])))
+    own = owndata.load(path)
+    assert own.train.images.shape == (16, 4, 3, 1) and own.train.classes == ("no", "yes")
+    x = np.random.default_rng(3).normal(size=(20, 3))
+    np.savez(path, x_train=x[:15], y_train=np.array(["b", "a", "b"] * 5), x_test=x[15:], y_test=np.array(["b"] * 5))
+    own = owndata.load(path)
+    assert own.train.images.shape == (15, 3) and own.test.labels.tolist() == [1] * 5 and own.encoding["kind"] == "table"
+    assert own.encoding["columns"][1]["name"] == "x1" and own.train.images.max() == 65535
+
+
+@pytest.mark.parametrize("content, message", [
+    (arrays(labels=np.arange(19) % 2), "images has 20 rows, labels 19"),
+    (arrays(images=np.full((20, 4, 3), 300)), "images: pixels must be integers of 0 to 255, not int64 of 300 to 300"),
+    (arrays(images=np.ones((20, 4, 3)) / 2), "images: pixels must be integers of 0 to 255, not float64 of 0.5 to 0.5"),
+    (arrays(images=np.zeros(20)), "images must be numbers (N, columns), (N, rows, columns) or (N, rows, columns, channels), "
+                                  "not float64 (20,)"),
+    (arrays(labels=np.arange(20) / 4), "labels[1]: a label must be an integer or a word, not 0.25"),
+    (arrays(labels=np.zeros((20, 2))), "labels must have one label for each row, but its shape is (20, 2)"),
+    (arrays(classes=np.array(["no"])), "labels[1]: there are 1 names of classes, none for label 1"),
+    (arrays(labels=np.arange(20) == 6), "images[6]: no other row has its class, '1'"),
+    (arrays(labels=np.zeros(20)), "all 20 rows are of one class, '0' ({}: images[0], ...): there must be two at least"),
+    ({"x": np.ones((20, 3)) * [1, 2, np.nan], "y": np.arange(20) % 2}, "x[0], column 'x2': it must be finite, not nan"),
+    ({"x_train": np.ones((20, 3)), "y_train": np.arange(20) % 2, "x_test": np.full((5, 3), np.inf), "y_test": np.ones(5)},
+     "x_test[0], column 'x0': it must be finite, not inf"),
+    ({"x": np.ones((20, 3))}, "there are no labels in it"),
+    ({"a": np.ones(3)}, "there must be arrays images and labels, x and y, or x_train, y_train, x_test, y_test; there are a"),
+    ({"x": np.array([[1], [1, 2]], object), "y": np.arange(2)},
+     "it holds Python objects; arrays whose rows differ in length cannot be taken"),
+])
+def test_bad_arrays(tmp_path, content, message):
+    np.savez(tmp_path / "a.npz", **content)
+    assert refused(tmp_path / "a.npz").removeprefix(f"{tmp_path / 'a.npz'}: ") == message.format(tmp_path / "a.npz")
+
+
+def test_of_another_kind(tmp_path):
+    table, folder = write_csv(tmp_path / "f.csv", flowers()), pictures(tmp_path / "p")
+    assert refused(table, test_path=folder) == f"{folder}: it must be of the same kind as {table}"
+    with pytest.raises(OwnDataError, match="^the network does not say how files become its input: it was not trained "):
+        parse({})
+    with pytest.raises(OwnDataError, match="^the network's encoding is damaged: "):
+        parse({"kind": "table", "columns": [], "label": "x"})
+
+
+def train(*arguments):
+    pytest.importorskip("torch")
+    return cli.main(["train", *arguments, "--threads", "1"])
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """f.csv and f.bnn, trained on it, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "f.csv", flowers(200))
+    assert train("own-table", "--data", "f.csv", "-o", "f.bnn", "--epochs", "12") == 0
+
+
+def test_a_table_trained_on(trained, tmp_path, capsys):
+    """The file knows its columns and classes, and which rows are the test's."""
+    found, own = artifact.load("f.bnn"), owndata.load("f.csv")
+    assert found.encoding == own.encoding and found.classes == ("big", "small") and found.provenance["data"] == own.facts
+    assert found.provenance["dataset"] == "own" and found.provenance["test_right"] >= 38
+    assert reference.accuracy(found.network, own.test.images, own.test.labels) == (found.provenance["test_right"], 40)
+    levels = found.network.operations["bits"].levels
+    assert levels.shape[0] == 3 and found.network.types["row"].shape == (3,)
+    capsys.readouterr()
+    assert cli.main(["evaluate", "f.bnn"]) == 1
+    assert capsys.readouterr().err == "error: the network was trained on data of its user's: --data PATH\n"
+    assert cli.main(["evaluate", "f.bnn", "--data", "f.csv"]) == 0
+    assert f"{found.provenance['test_right']}/40 " in capsys.readouterr().out
+    write_csv(tmp_path / "new.csv", [row[::-1] for row in flowers(30, seed=5)])     # columns go by name
+    assert cli.main(["evaluate", "f.bnn", "--data", "new.csv", "--json"]) == 0
+    new = owndata.inputs(found, "new.csv")
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["total"], facts["split"]) == (30, "all")
+    assert facts["right"] == reference.accuracy(found.network, new.x, new.labels)[0] >= 25
+    x, labels = verify.images_for(found.network, 30, new)
+    assert np.array_equal(x, new.x) and np.array_equal(labels, new.labels)
+
+
+@pytest.mark.slow
+def test_a_table_in_hardware(trained, tmp_path, capsys):
+    """The same test rows in Verilog, with names of classes in the report; rows without a class through the virtual board."""
+    found = artifact.load("f.bnn")
+    assert cli.main(["build", "f.bnn", "--verify", "40", "--data", "f.csv", "-o", "out"]) == 0
+    report = json.loads((tmp_path / "out/report.json").read_text())
+    assert report["verified"]["right"] == found.provenance["test_right"] and report["model"]["classes"] == ["big", "small"]
+    assert ">big<" in (tmp_path / "out/report.html").read_text()
+    write_csv(tmp_path / "rows.csv", [row[:3] for row in flowers(3, seed=6)])
+    capsys.readouterr()
+    assert cli.main(["run", "--virtual", "--target", "f.bnn", "rows.csv"]) == 0
+    said = reference.run(found.network, owndata.inputs(found, "rows.csv").x)["class"]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("rows.csv, line ")]
+    assert lines == [f"rows.csv, line {k}: {found.classes[label]}" for k, label in enumerate(said, 2)]
+
+
+def test_from_pictures_to_a_decision(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path / "p", count=15, shape=(8, 8))
+    assert train("own-images", "--data", "p", "-o", "p.bnn", "--epochs", "3") == 0
+    found = artifact.load("p.bnn")
+    assert found.classes == ("cat", "dog") and found.network.types["image"].shape == (8, 8, 1)
+    one = owndata.inputs(found, "p/dog/3.png")
+    assert one.x.shape == (1, 8, 8, 1) and one.labels is None
+    assert owndata.inputs(found, "p").part == "test" and len(owndata.inputs(found, "p").x) == 6
+    capsys.readouterr()
+    assert cli.main(["evaluate", "p.bnn", "--data", "p/dog/3.png"]) == 1
+    assert capsys.readouterr().err == "error: p/dog/3.png: there are no classes in it to compare with\n"
+    Image.new("L", (9, 8)).save("wide.png")
+    with pytest.raises(OwnDataError, match=r"^wide.png: it has 8x9 pixels, the network takes 8x8$"):
+        owndata.inputs(found, "wide.png")
+
+
+def test_levels_of_pixels(tmp_path):
+    """One recipe for both: each pixel at levels of its own, learned from the training part."""
+    pytest.importorskip("torch")
+    from bnnhw.train.tabular import pixel_levels
+    rows = np.array([[0, 7, 10], [100, 7, 10], [200, 7, 10], [200, 7, 11]], np.uint8)
+    assert pixel_levels(rows, 1, 256).tolist() == [[100], [256], [11]]
+    assert pixel_levels(rows, 3, 256).tolist() == [[50, 100, 150], [256, 256, 256], [11, 11, 11]]
+    many = np.zeros((1000, 1), np.uint8)
+    many[:15] = 255     # fewer than count: the middle 96 % are equal
+    assert pixel_levels(many, 1, 256).tolist() == [[128]]
+    many[100:500] = 40
+    assert pixel_levels(many, 1, 256).tolist() == [[20]]
+
+
+@pytest.mark.parametrize("arguments, status, message", [
+    (["own-table"], 1, "recipe 'own-table' is for data of your own: --data PATH"),
+    (["own-images", "--data", "f.csv"], 1, "recipe 'own-images' takes images, but f.csv holds a table: 'own-table' takes it"),
+    (["credit-lut4", "--data", "p"], 1, "recipe 'credit-lut4' takes tables, but p holds images: 'own-images' takes it"),
+    (["own-table", "--label", "x"], 2, "--label belongs to --data"),
+    (["own-images", "--grey"], 2, "--grey belongs to --data"),
+    (["own-images", "--data", "p", "--image-size", "28"], 2,
+     "argument --image-size: it must be ROWSxCOLUMNS, 1 to 1024 each, for instance 28x28, not '28'"),
+    (["own-images", "--data", "p", "--image-size", "2x2"], 1,
+     "recipe 'own-images': block 2: images of 2x2 are too small for it"),
+])
+def test_wrong_usage(tmp_path, capsys, monkeypatch, arguments, status, message):
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "f.csv", flowers())
+    pictures(tmp_path / "p")
+    try:
+        found = train(*arguments, "-o", "f.bnn")
+    except SystemExit as exit:
+        found = exit.code
+    assert found == status and message in capsys.readouterr().err
+    assert not (tmp_path / "f.bnn.train").exists()
+
+
+def test_encoding_in_the_file(tmp_path):
+    """It is part of what the file's digest covers; files without one are as before."""
+    network = artifact.load(cli.importlib.import_module("bnnhw.models").path("mnist-tfc")).network
+    encoding = TableEncoding(columns=[Number(name="x", least=0.5, scale=10.0)], label="y").model_dump()
+    plain, own = artifact.dumps(Artifact(network)), artifact.dumps(Artifact(network, encoding=encoding))
+    assert artifact.loads(own).encoding == encoding and artifact.loads(plain).encoding == {}
+    assert b"encoding" not in plain.partition(b"}}}")[0]
+    spoilt = own.replace(b'least\\":0.5', b'least\\":0.6')
+    assert spoilt != own
+    with pytest.raises(artifact.ArtifactError, match="digest does not match"):
+        artifact.loads(spoilt)
