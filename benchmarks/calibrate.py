@@ -45,8 +45,8 @@ NEAR = 0.1          # a relative error of a constant counts as one of so much in
 ROUNDS = 20
 HOW = ("packed", "routed")
 FEW = 50            # cells or flip-flops: that much in a hundred more or less of less than this matters to nobody
-GOAL_HZ = {"ice40-u": 50e6, "ice40-hx": 120e6, "ecp5": 150e6}
-TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5")
+GOAL_HZ = {"ice40-u": 50e6, "ice40-hx": 120e6, "ecp5": 150e6, "gowin-gw1n": 120e6, "gowin-gw2a": 200e6}
+TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin")
 
 
 def rows_of():

@@ -25,6 +25,7 @@ from bnnhw.gateware.fork import Fork
 from bnnhw.gateware.link import identity_of
 from bnnhw.gateware.mvtu import Codes, Signs
 from bnnhw.gateware.streams import RegisterSlice, StreamFifo
+from bnnhw.gateware.weights import RomSource
 from bnnhw.gateware.width import DownConverter, UpConverter
 from bnnhw.lower import lower
 from bnnhw.stages import (
@@ -175,6 +176,9 @@ def component(line):
         return RegisterSlice(p["bits"])
     if kind == "fork":
         return Fork(p["bits"], _depths(p))
+    if kind == "rom":
+        rng = random.Random(line)
+        return RomSource([rng.getrandbits(p["bits"]) for _ in range(p["words"])], p["bits"], p["memory"])
     assert kind == "top", line
     return _top(p)
 
@@ -229,6 +233,7 @@ def parts_of(line, device):
             "fifo": lambda: parts.fifo(p["bits"], p["depth"], family),
             "slice": lambda: parts.slice_(p["bits"]),
             "fork": lambda: parts.fork(p["bits"], _depths(p), family),
+            "rom": lambda: parts.rom(p["bits"], p["words"], p["memory"], family),
             "top": lambda: _top_parts(p, family),
             "board": lambda: _top_parts(p, family) + parts.link(lanes=p["lanes"], result_beats=p["results"],
                                                                 bytes_per_beat=p["result"], family=family),

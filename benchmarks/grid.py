@@ -4,8 +4,8 @@ from bnnhw import boards
 
 __all__ = ["all_designs", "fitted", "kept_out"]
 
-CELLS_ON = ("up5k", "ecp5-25f")         # cells do not depend on the size of the device
-ROUTED_ON = ("up5k", "ecp5-25f", "hx8k")
+CELLS_ON = ("up5k", "ecp5-25f", "gw1nr-9")         # cells do not depend on the size of the device
+ROUTED_ON = ("up5k", "ecp5-25f", "hx8k", "gw1nr-9", "gw2a-18")
 
 UNITS = [
     "slice bits=12", "slice bits=60", "up bits=1 lanes=4 ratio=4", "up bits=1 lanes=8 ratio=7", "up bits=9 lanes=2 ratio=5",
@@ -38,6 +38,14 @@ UNITS = [
     "affine elements=64 channels=16 bits=8 scale=5 width=14 lanes=4 signed=1",
     "affine elements=64 channels=1 bits=9 scale=7 width=16 lanes=4",
     "affine elements=60 channels=10 bits=12 scale=5 width=17 lanes=1 signed=1",
+    *(f"rom bits={bits} words={words} memory=lut" for bits, words in (
+        (20, 8), (60, 8), (40, 12), (30, 16), (24, 20), (64, 32), (16, 40), (8, 64), (30, 96), (40, 100), (16, 128), (6, 256),
+        (1, 1024))),
+    "threshold elements=128 channels=16 bits=13 levels=15 lanes=1", "threshold elements=64 channels=8 bits=14 levels=7 lanes=2",
+    "threshold elements=96 channels=24 bits=11 levels=3 lanes=8", "threshold elements=128 channels=16 bits=12 levels=15 lanes=4",
+    "affine elements=64 channels=16 bits=8 scale=3 width=11 lanes=2",
+    "affine elements=64 channels=32 bits=9 scale=5 width=14 lanes=1",
+    "affine elements=64 channels=64 bits=12 scale=4 width=16 lanes=1",
     "add elements=64 bits=8 other=8 scale=1 lanes=4", "add elements=64 bits=10 other=4 scale=1 lanes=16",
     "add elements=64 bits=11 other=10 scale=5 lanes=2", "add elements=64 bits=8 other=12 scale=3 lanes=1",
     "maxpool size=26 channels=32 kernel=2 bits=1 lanes=1 mixed=0 depth=1600",
@@ -51,6 +59,9 @@ UNITS = [
     "sumpool size=6 channels=32 kernel=6 bits=1 lanes=8 depth=150",
     "depthwise size=14 channels=16 kernel=3 pe=1 memory=bram depth=700",
     "depthwise size=8 channels=32 kernel=3 pe=16 memory=lut depth=50",
+    "depthwise size=12 channels=16 kernel=3 pe=4 memory=bram bits=1 width=4 pad=1 depth=80",
+    "depthwise size=18 channels=20 kernel=3 pe=5 memory=bram bits=3 width=7 pad=1 offset=9 depth=90",
+    "depthwise size=16 channels=30 kernel=3 pe=10 memory=bram pad=1 depth=60",
     "depthwise size=20 channels=24 kernel=3 pe=8 memory=bram bits=4 width=9 pad=1 depth=130",
 ]
 BOARDS = ["board lanes=1 beats=784 result=2 results=11 frames=5", "board lanes=4 beats=196 result=1 results=11 frames=5",

@@ -9,6 +9,7 @@ import functools
 import math
 
 from ..gateware.chunks import BANK_BYTES
+from ..gateware.mvtu import STARTS_IN_MULTIPLEXER
 from ..gateware.results import slots_of
 from ..gateware.weights import style_for
 from .figures import Parts
@@ -21,6 +22,8 @@ TABLE_BITS = 4              # address bits of a LUT4
 IDENTITY_BYTES = 64         # of the link's answer about itself: its exact number decides nothing
 CHUNK_WORDS = 2 * BANK_BYTES
 LEVELS_OF_COUNT = 1.4       # tables in a row, for every doubling of the bits that are counted: adders of two levels, regrouped
+GROUP = 8                   # words of which there is a table of three inputs: columns share them
+KINDS = 2 ** GROUP // 2     # of such tables, opposites apart
 FEW_WORDS = 12              # of a random table: fewer, and some columns are alike
 
 
@@ -70,21 +73,31 @@ def distinct(words, columns):
     return (kinds - trivial) * (1 - (1 - 1 / kinds) ** columns)
 
 
+@functools.lru_cache(maxsize=1 << 14)
+def groups(words, columns):
+    """How many different ones, or opposites, there are among all groups of 8 words of so many ``columns`` of random bits."""
+    return KINDS * (1 - (1 - 1 / KINDS) ** (columns * words / GROUP))
+
+
 @functools.lru_cache(maxsize=None)
 def tables(words):
     """Tables of four inputs for a column of random bits: those of 16 words each, and the multiplexers that join them."""
     return max(1.0, 1.5 * words / 2**TABLE_BITS - 0.5)
 
 
-def rom(width, words, memory, family):
-    """Source of the words of a read-only memory, in turn. ``memory`` is ``"bram"`` or ``"lut"``."""
+def rom(width, words, memory, family, columns=None):
+    """Source of the words of a read-only memory, in turn. ``memory`` is ``"bram"`` or ``"lut"``. ``columns``: how many of its
+    bits are neither trivial nor like another; as many as of random bits where it is not given."""
     parts = Parts().add(rom=1, rom__counter=bits(words - 1))
     if memory == "bram":
         found = mapped(family, width, words, rom=True, style="block")
         parts.brams += found.cells
         return parts.add(rom__mux=(found.banks - 1) * width).path(path=1, bram=1, levels=1 + math.log2(found.banks))
-    columns = distinct(words, width)
-    parts.add(**{"rom__table" if words > 2**TABLE_BITS else "rom__small": columns * tables(words)}, rom__column=columns)
+    columns = distinct(words, width) if columns is None else columns
+    if words > 2**TABLE_BITS:
+        parts.add(rom__column=columns, rom__table=columns * (words / 2**TABLE_BITS - 1), rom__group=groups(words, columns))
+    else:
+        parts.add(**{"rom__small" if words <= GROUP else "rom__whole": columns})
     return parts.path(path=1, levels=max(1, bits(words - 1) - TABLE_BITS + 1))
 
 
@@ -129,8 +142,9 @@ def tree_of_adders(values, width):
     return count, total
 
 
-def matrix_vector(*, pe, simd, bits_in, words, folds, accumulators, width, start_bits, entries, scale, masked):
-    """Matrix-vector unit. ``accumulators``: bits of all; ``start_bits``: those of their starts that differ among ``entries``."""
+def matrix_vector(*, pe, simd, bits_in, words, folds, accumulators, width, start_bits, start_columns, entries, scale, masked):
+    """Matrix-vector unit. ``accumulators``: bits of all; ``start_bits``: those of their starts that change among ``entries``;
+    ``start_columns``: how many of these are different."""
     parts = Parts().add(mvtu=1, mvtu__counter=bits(words - 1) + bits(folds - 1), mvtu__lane=pe * simd * bits_in,
                         accumulator=pe, accumulator__bit=accumulators)
     if masked:
@@ -147,8 +161,11 @@ def matrix_vector(*, pe, simd, bits_in, words, folds, accumulators, width, start
         parts.path(path=1, levels=math.log2(simd) + 1, carry=total)
     if scale > 1:
         parts.add(scale__bit=accumulators * (scale.bit_count() - 1))
-    if entries > TABLE_BITS:
-        parts.add(start__table=start_bits * tables(entries), start__bit=start_bits)
+    if entries > 2**TABLE_BITS:
+        parts.add(start__column=start_columns, start__table=start_columns * (entries / 2**TABLE_BITS - 1),
+                  start__group=groups(entries, start_columns))
+    elif entries > STARTS_IN_MULTIPLEXER:
+        parts.add(start__small=start_columns)
     else:
         parts.add(start__choice=start_bits)
     return parts.path(path=1, levels=1, carry=accumulators / pe) + slice_(pe * width)
@@ -182,9 +199,9 @@ def pool(*, bits_in, lanes, taps, width, mixed, groups, kind):
     return parts.path(path=1, bram=1, levels=3, carry=0 if kind == "maxpool" and bits_in == 1 else width) + slice_(lanes * width)
 
 
-def comparators(*, bits_in, lanes, levels, turns, changing, family, width):
+def comparators(*, bits_in, lanes, levels, turns, changing, columns, family, width):
     """Thresholds: ``levels`` comparisons for each of ``lanes``, with constants or, in ``turns``, with what a table says, of whose
-    bits so many are ``changing``."""
+    bits so many are ``changing``, in so many different ``columns``."""
     full, half = adders(levels)
     parts = Parts().add(threshold=1, count__full=lanes * full, count__half=lanes * half)
     if levels > 1:
@@ -194,28 +211,27 @@ def comparators(*, bits_in, lanes, levels, turns, changing, family, width):
     else:
         table = lanes * (levels * (bits_in + 1) + 1)
         parts.add(threshold__compare=lanes * levels * bits_in, threshold__comparator=lanes * levels)
-        parts += rom(changing, turns, style_for(table * turns, turns), family)
+        parts += rom(changing, turns, style_for(table * turns, turns), family, columns)
     return parts.path(path=1, levels=2, carry=bits_in) + slice_(lanes * width)
 
 
-def thermometer(*, bits_in, lanes, levels, changing, turns, family, memory):
-    """Comparators, with what changes of their levels from a table."""
+def thermometer(*, bits_in, lanes, levels, columns, changing, turns, family, memory):
+    """Comparators, with what changes of their levels from a table of so many different ``columns``."""
     parts = Parts().add(thermometer=1, threshold__constant=lanes * levels * bits_in)
     if changing:
         parts.add(threshold__compare=changing)
-        parts += rom(changing, turns, memory, family)
+        parts += rom(changing, turns, memory, family, columns)
     return parts.path(path=1, levels=2, carry=bits_in) + slice_(lanes * levels)
 
 
-def affine(*, bits_in, width, lanes, scale_bits, constant, changing, turns, memory, family):
-    """Scale and offset."""
-    parts = Parts().add(affine=1, affine__bit=lanes * width)
-    if constant:
-        parts.add(affine__constant=lanes * bits_in * scale_bits)
-    else:
-        parts.add(affine__product=lanes * bits_in * scale_bits, affine__columns=lanes * (bits_in + scale_bits))
+def affine(*, bits_in, width, lanes, partial, constant, scale_bits, added, columns, changing, turns, memory, family):
+    """Scale and offset. ``partial``: bits of the scales that are not always 0, of all lanes; ``scale_bits``: of a scale;
+    ``added``: bits of the offsets that change; ``columns``: of those in the table that are different."""
+    parts = Parts().add(affine=1, affine__bit=lanes * width, affine__register=lanes * min(width, bits_in + scale_bits))
+    parts.add(affine__added=added)
+    parts.add(**{"affine__constant" if constant else "affine__product": (partial - lanes) * bits_in})
     if changing:
-        parts += rom(changing, turns, memory, family)
+        parts += rom(changing, turns, memory, family, columns)
     return parts.path(path=1, levels=3, carry=width) + slice_(lanes * width)
 
 

@@ -41,8 +41,10 @@ def _weight_bits(stage):
     return weight_bits(stage.weights)
 
 
-def _matrix_vector(stage, pe, simd, words):
-    """The unit of a layer with weights, ``pe`` neurons at a time."""
+@functools.lru_cache(maxsize=4096)
+def _start_table(stage, pe):
+    """Of the tables of a layer's starts, ``pe`` neurons at a time: how many entries; the widths of all accumulators; the bits
+    that change; those that are different."""
     starts, reach = _starts(stage)
     borders, n_out = starts.shape
     folds = n_out // pe
@@ -53,11 +55,16 @@ def _matrix_vector(stage, pe, simd, words):
         widths = [max(bits(~int(a)), bits(int(b))) + 1 for a, b in zip(low, high, strict=True)]
     else:
         widths = [stage.result.width] * pe
-    differ = np.bitwise_or.reduce(table ^ table[0], axis=0)
-    start_bits = sum((int(d) & (1 << width) - 1).bit_count() for d, width in zip(differ, widths, strict=True))
+    return borders * folds, sum(widths), *_different(table & (1 << np.array(widths)) - 1)
+
+
+def _matrix_vector(stage, pe, simd, words):
+    """The unit of a layer with weights, ``pe`` neurons at a time."""
+    entries, accumulators, changing_, different = _start_table(stage, pe)
     return parts.matrix_vector(
-        pe=pe, simd=simd, bits_in=stage.bits_in, words=words, folds=folds, accumulators=sum(widths), width=stage.result.width,
-        start_bits=start_bits, entries=borders * folds, scale=stage.result.scale, masked=_weight_bits(stage) == 2)
+        pe=pe, simd=simd, bits_in=stage.bits_in, words=words, folds=_starts(stage)[0].shape[1] // pe, accumulators=accumulators,
+        width=stage.result.width, start_bits=changing_, start_columns=different, entries=entries, scale=stage.result.scale,
+        masked=_weight_bits(stage) == 2)
 
 
 def _weights(stage, pe, simd, words, memory, family):
@@ -114,20 +121,24 @@ def _window(stage, options, lanes, family, *, repeats=1, borders):
         borders=borders, family=family)
 
 
+@functools.lru_cache(maxsize=1024)
+def _borders(stage):
+    """Kinds of borders that matter: 1 where accumulators start the same at each, and nothing is made of what a window says."""
+    return len({tuple(row) for row in stage.result.starts})
+
+
 def _conv(stage, options, family):
     words, folds = stage.words(options), stage.folds(options)
-    borders = len(stage.result.starts)
     return (_matrix_vector(stage, options.pe, options.simd, words)
             + _weights(stage, options.pe, options.simd, words * folds, options.memory, family)
-            + _window(stage, options, options.simd, family, repeats=folds, borders=borders))
+            + _window(stage, options, options.simd, family, repeats=folds, borders=_borders(stage)))
 
 
 def _depthwise(stage, options, family):
     groups = stage.channels // options.pe
-    borders = len(stage.result.starts)
     return (_matrix_vector(stage, options.pe, 1, stage.taps)
             + _weights(stage, options.pe, 1, groups * stage.taps, options.memory, family)
-            + _window(stage, options, options.pe, family, borders=borders))
+            + _window(stage, options, options.pe, family, borders=_borders(stage)))
 
 
 def _pool(stage, options, family):
@@ -150,34 +161,67 @@ def _levels(stage):
     return np.clip(np.array(stage.levels, object).astype(np.int64) + falling, 0, 1 << stage.bits_in), falling
 
 
-def _threshold(stage, options, family):
+def _different(table):
+    """Of the bits of a table's numbers, int array (words, numbers a word), how many change at all, and how many of those are no
+    bit of the address nor like another."""
+    words = len(table)
+    columns_ = np.concatenate([(table >> bit & 1).T for bit in range(bits(int(table.max(initial=0))))] or [np.zeros((0, words))])
+    changing_ = np.packbits(columns_[columns_.any(axis=1) & ~columns_.all(axis=1)].astype(bool), axis=1)
+    address = np.packbits(np.arange(words) >> np.arange(bits(words - 1))[:, None] & 1, axis=1)
+    return len(changing_), len({own.tobytes() for own in changing_} - {own.tobytes() for own in address})
+
+
+def _turns(values, lanes):
+    """What belongs to the channels, int array (C, numbers), as words of ``lanes`` channels that take turns: (turns, numbers)."""
+    count = turns(len(values), lanes)
+    return values[np.arange(count * lanes) % len(values)].reshape(count, -1)
+
+
+@functools.lru_cache(maxsize=4096)
+def _threshold_table(stage, lanes):
+    """Turns of a table of levels; its bits that change, those that are different."""
     levels, falling = _levels(stage)
-    count = turns(len(levels), options.lanes)
-    table = np.concatenate([levels, falling], axis=1)[np.arange(count * options.lanes) % len(levels)]
-    table = table.reshape(count, -1)
-    changing = sum(int(d).bit_count() for d in np.bitwise_or.reduce(table ^ table[0], axis=0))
-    return parts.comparators(bits_in=stage.bits_in, lanes=options.lanes, levels=levels.shape[1], turns=count, changing=changing,
-                             family=family, width=stage.bits_out)
+    table = _turns(np.concatenate([levels, falling], axis=1), lanes)
+    return len(table), *_different(table)
+
+
+def _threshold(stage, options, family):
+    count, changing_, different = _threshold_table(stage, options.lanes)
+    return parts.comparators(bits_in=stage.bits_in, lanes=options.lanes, levels=len(stage.levels[0]), turns=count,
+                             changing=changing_, columns=different, family=family, width=stage.bits_out)
 
 
 def _thermometer(stage, options, family):
     found = columns(stage.levels, options.lanes, stage.bits_in)
     differ, words = len(changing(found)), len(found[0])
     return parts.thermometer(bits_in=stage.bits_in, lanes=options.lanes, levels=stage.count, changing=differ, turns=words,
-                             family=family, memory=style_for(differ * words, words))
+                             columns=_different(np.array(found).T)[1], family=family, memory=style_for(differ * words, words))
+
+
+def _used(values):
+    """The bits that are 1 in any of some numbers, as one number."""
+    return int(np.bitwise_or.reduce(values, axis=None))
+
+
+@functools.lru_cache(maxsize=4096)
+def _affine_parts(stage, lanes):
+    """What :func:`.parts.affine` wants to know about scales and offsets."""
+    scale, offset = (_turns(np.array(vector, np.int64)[:, None], lanes) for vector in (stage.scale, stage.offset))
+    words = len(scale)
+    width = [max(bits(int(own.max())), bits(~int(own.min()))) + int(own.min() < 0) for own in (scale, offset)]
+    scale, offset = scale & (1 << width[0]) - 1, offset & (1 << width[1]) - 1
+    changing = [column for own in (scale, offset) for column in own.T if len(set(column.tolist())) > 1]
+    return {"turns": words, "scale_bits": width[0], "constant": not (scale ^ scale[0]).any(),
+            "partial": sum(_used(column).bit_count() for column in scale.T),
+            "added": sum(_used(column ^ column[0]).bit_count() for column in offset.T),
+            "columns": _different(np.stack(changing, axis=1))[1] if changing else 0,
+            "changing": sum(_used(column).bit_length() for column in changing)}
 
 
 def _affine(stage, options, family):
-    count = turns(len(stage.scale), options.lanes)
-    values = {name: [[int(vector[(k * options.lanes + lane) % len(vector)]) for k in range(count)]
-                     for lane in range(options.lanes)] for name, vector in (("scale", stage.scale), ("offset", stage.offset))}
-    def width(own):
-        return max(bits(max(own)), bits(~min(own))) + (min(own) < 0)
-    differ = sum(width(own) for lanes in values.values() for own in lanes if len(set(own)) > 1)
-    scale_bits = max(map(width, values["scale"]))
-    constant = all(len(set(own)) == 1 for own in values["scale"])
-    return parts.affine(bits_in=stage.bits_in, width=stage.bits_out, lanes=options.lanes, scale_bits=scale_bits,
-                        constant=constant, changing=differ, turns=count, memory=style_for(differ * count, count), family=family)
+    found = _affine_parts(stage, options.lanes)
+    return parts.affine(bits_in=stage.bits_in, width=stage.bits_out, lanes=options.lanes, family=family, **found,
+                        memory=style_for(found["changing"] * found["turns"], found["turns"]))
 
 
 def _add(stage, options, family):
