@@ -41,7 +41,7 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/test.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing bnnhw with all extras; PyTorch is the largest part"
-	@$(INSTALL) -e '.[train,fpga,sim,host,test]'
+	@$(INSTALL) -e '.[train,fpga,sim,host,cluster,test]'
 	@touch $@ $(VENV)/demo.stamp
 
 clean:

@@ -19,14 +19,15 @@ VERBS = {
     "info": ("bnnhw.info", "say what a .bnn file holds"),
     "evaluate": ("bnnhw.evaluate", "count the images of a data set that a network gets right"),
     "build": ("bnnhw.build", "turn a network into Verilog, check it, and make a bitstream"),
-    "explore": ("bnnhw.explore", "say what every board would make of a network, by estimates"),
+    "explore": ("bnnhw.explore", "say what boards make of networks, by estimates or placed and routed"),
     "simulate": ("bnnhw.simulate", "run images through a built accelerator's Verilog"),
     "run": ("bnnhw.run", "classify images on a board, or on a simulated one"),
     "flash": ("bnnhw.flash", "load a bitstream into a board"),
     "doctor": ("bnnhw.doctor", "say which tools are there, and what the missing ones cost"),
 }
 # Modules of extras, and the extra that brings them.
-EXTRAS = {"torch": "train", "matplotlib": "train", "PIL": "train", "serial": "host", "onnx": "onnx", "h5py": "onnx"}
+EXTRAS = {"torch": "train", "matplotlib": "train", "PIL": "train", "serial": "host", "onnx": "onnx", "h5py": "onnx",
+          "distributed": "cluster"}
 
 
 class _Parser(argparse.ArgumentParser):

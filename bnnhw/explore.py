@@ -1,10 +1,16 @@
-"""What every board would make of a network, by estimates: ``bnnhw explore``."""
+"""What boards make of networks, by estimates or placed and routed: ``bnnhw explore``."""
+
+import argparse
+import os
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from . import artifact, boards, devices, models
 from .errors import UsageError
+from .exploring import command
+from .exploring.jobs import FASTEST
 from .lower import lower
 from .plan import PlanError
 from .planner.goals import MARGIN, Planner, has_estimates
@@ -12,18 +18,47 @@ from .planner.goals import MARGIN, Planner, has_estimates
 __all__ = ["add_arguments", "explore", "run", "table"]
 
 ALL = "all"
+OUTPUT = "explore.sqlite"
 
 
 def add_arguments(parser):
-    parser.add_argument("model", nargs="?", default=models.DEFAULT, metavar="MODEL",
-                        help="a .bnn file or the name of a shipped network (default: %(default)s)")
+    parser.add_argument("model", nargs="*", default=[models.DEFAULT], metavar="MODEL",
+                        help=f".bnn files or names of shipped networks (default: {models.DEFAULT})")
     parser.add_argument("--boards", default=ALL, metavar="NAMES",
                         help=f"boards, separated by commas, or `{ALL}`, the default: {', '.join(boards.names())}")
-    parser.add_argument("--fps", type=float, help="images per second to reach with the least area (default: the most that fit)")
+    parser.add_argument("--fps", type=_rates, default=[FASTEST], metavar="LIST",
+                        help="images per second to reach with the least area, separated by commas, or `max`, the most that fit "
+                             "(the default)")
     parser.add_argument("--scores", action="store_true", help="give the scores besides the class")
+    parser.add_argument("--route", action="store_true",
+                        help="build, place and route every combination, into a SQLite file and a picture")
+    route = parser.add_argument_group("with --route")
+    route.add_argument("--clock", type=_numbers, metavar="LIST", help="clocks in Hz, separated by commas (default: the board's)")
+    route.add_argument("--verify", type=int, metavar="N", help="send N images through each design's Verilog")
+    route.add_argument("--jobs", type=int, metavar="N", help="jobs at a time on this machine (default: one per core)")
+    route.add_argument("--scheduler", metavar="ADDRESS", help="leave the jobs to the workers of this Dask scheduler")
+    route.add_argument("-o", "--output", metavar="FILE",
+                       help=f"results, the picture beside it; what is there already is not done again (default: {OUTPUT})")
 
 
-def explore(stages, board, fps=None):
+def _numbers(text):
+    """Positive numbers from the command line."""
+    try:
+        found = [float(word) for word in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it must be numbers, separated by commas, not {text!r}") from None
+    for number in found:
+        if not 0 < number < 1e12:
+            raise argparse.ArgumentTypeError(f"it must be positive, not {number:g}")
+    return found
+
+
+def _rates(text):
+    """Images per second from the command line."""
+    return [rate for word in text.split(",") for rate in ([word] if word == FASTEST else _numbers(word))]
+
+
+def explore(stages, board, fps=FASTEST):
     """What ``board`` would make of a network, at its own clock.
 
     Parameters
@@ -31,8 +66,8 @@ def explore(stages, board, fps=None):
     stages : list of Stage
         From :func:`bnnhw.lower.lower`.
     board : Board
-    fps : float, optional
-        Images per second to reach with the least area; without it the fastest design.
+    fps : float or "max"
+        Images per second to reach with the least area, or the fastest design.
 
     Returns
     -------
@@ -50,7 +85,7 @@ def explore(stages, board, fps=None):
     if not has_estimates(device):
         return found | {"why": "there are no estimates for this device"}
     try:
-        design = planner.at(fps) if fps else planner.fastest()
+        design = planner.fastest() if fps == FASTEST else planner.at(fps)
     except PlanError as error:
         return found | {"why": str(error)}
     return found | {"images_per_s": clock_hz / design.interval, "cycles": design.interval, "cells": design.luts,
@@ -87,19 +122,41 @@ def _mhz(hz):
     return f"{hz / 1e6:.3g}"
 
 
-def run(args):
-    if args.fps is not None and not 0 < args.fps < 1e12:
-        raise UsageError(f"--fps must be positive, not {args.fps:g}")
-    names = boards.names() if args.boards == ALL else args.boards.split(",")
-    chosen = [boards.find(name) for name in names]
-    path = models.path(args.model)
-    stages = lower(artifact.load(path).network, scores=args.scores)
-    rows = [explore(stages, board, args.fps) for board in chosen]
+def _estimates(path, chosen, rates, scores):
+    """Print what is estimated of one network."""
+    stages = lower(artifact.load(path).network, scores=scores)
+    rows = [explore(stages, board, fps) for board in chosen for fps in rates]
     console = Console()
     console.print(table(path.stem, rows))
     for text in dict.fromkeys(map(remark, rows)):
-        names = ", ".join(row["board"] for row in rows if remark(row) == text)
+        names = ", ".join(dict.fromkeys(row["board"] for row in rows if remark(row) == text))
         console.print(f"{names}: {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _check(args):
+    """Refuse what the command line alone shows wrong."""
+    for name in ("clock", "verify", "jobs", "scheduler", "output"):
+        if getattr(args, name) is not None and not args.route:
+            raise UsageError(f"--{name} needs --route, without which there are estimates only")
+    for name, least in (("verify", 0), ("jobs", 1)):
+        if (value := getattr(args, name)) is not None and value < least:
+            raise UsageError(f"--{name} must be at least {least}, not {value}")
+    if args.scheduler and args.jobs:
+        raise UsageError("--jobs is for this machine; with --scheduler each worker has its own --nthreads")
+
+
+def run(args):
+    _check(args)
+    chosen = [boards.find(name) for name in (boards.names() if args.boards == ALL else args.boards.split(","))]
+    paths = [models.path(model) for model in args.model]
+    if not args.route:
+        for path in paths:
+            _estimates(path, chosen, args.fps, args.scores)
+        return 0
+    failed = command.explore(paths, [board.name for board in chosen], Path(args.output or OUTPUT),
+                             count=args.jobs or os.cpu_count(), scheduler=args.scheduler, rates=args.fps,
+                             clocks=args.clock or [None], scores=args.scores, verify=args.verify or 0)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
