@@ -12,10 +12,24 @@ from .families import FAMILIES
 from .gateware.link import identity_of
 from .verify import images_for, summary
 
-__all__ = ["identity", "make_bitstream"]
+__all__ = ["ClockMissed", "identity", "make_bitstream"]
 
 SEEDS = 3       # placements that are tried until the clock is met
 FEW_CELLS, FEW_OF = 8, 0.1      # of a circuit's cells that synthesis may find out to be constants, or equal to others
+
+
+class ClockMissed(implement.ImplementError):
+    """A routed design that is slower than its clock.
+
+    Attributes
+    ----------
+    fmax_hz : float
+        What the best placement reaches.
+    """
+    def __init__(self, clock_hz, fmax_hz):
+        super().__init__(f"the clock is missed: {clock_hz / 1e6:g} MHz are needed, {SEEDS} placements reach at most "
+                         f"{fmax_hz / 1e6:.2f} MHz: ask for less with --clock, or for what it can be with --clock auto")
+        self.fmax_hz = fmax_hz
 
 
 def identity(plan):
@@ -87,7 +101,8 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
     Raises
     ------
     ImplementError
-        It does not fit, a weight memory is not in block RAM, a circuit was taken apart, or the clock is missed.
+        It does not fit, a weight memory is not in block RAM, a circuit was taken apart.
+    ClockMissed
     MismatchError
         The netlist differs from the golden model.
     """
@@ -124,8 +139,7 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
         if best >= plan.clock_hz:
             break
     else:
-        raise implement.ImplementError(f"the clock is missed: {plan.clock_hz / 1e6:g} MHz are needed, {SEEDS} placements "
-                                       f"reach at most {best / 1e6:.2f} MHz: ask for less with --clock")
+        raise ClockMissed(plan.clock_hz, best)
     implement.pack(routed, device, packed)
     mapped.unlink()
     return facts | {"device": figures.as_dict()}

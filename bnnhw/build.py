@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import artifact, boards, buffers, deliver, devices, folding, models, owndata, planfile, report, testbench, verify
+from . import artifact, boards, buffers, closure, deliver, devices, folding, models, owndata, planfile, report, testbench, verify
 from .accelerator import verilog
 from .bitstream import make_bitstream
 from .errors import UsageError, UserError
@@ -21,6 +21,8 @@ from .planner.goals import Planner, has_estimates
 from .target import DEFAULT_CLOCK_HZ
 
 __all__ = ["Narrator", "add_arguments", "run", "build"]
+
+AUTO = "auto"       # the clock that routing supports
 
 # Files that only `--bitstream` writes.
 OF_A_BITSTREAM = ("{name}_board.v", "{name}_cells.v", "{name}_netlist.v", "yosys.log", "nextpnr.log", *(
@@ -43,8 +45,9 @@ def add_arguments(parser):
                              "(default: 100,000, or less for large networks and small devices)")
     parser.add_argument("--latency", type=float, metavar="SECONDS",
                         help="the longest time from an image's first beat to its result, on a board or device")
-    parser.add_argument("--clock", type=float, metavar="HZ",
-                        help=f"the accelerator's clock (default: the board's, or {DEFAULT_CLOCK_HZ / 1e6:g} MHz)")
+    parser.add_argument("--clock", type=_clock, metavar="HZ",
+                        help=f"the accelerator's clock, or with --bitstream `auto`, the fastest that routing supports "
+                             f"(default: the board's, or {DEFAULT_CLOCK_HZ / 1e6:g} MHz)")
     parser.add_argument("--plan", metavar="FILE", help="take the folding from this plan.toml")
     parser.add_argument("--buffers", choices=buffers.KINDS,
                         help="depth of window and branch buffers: the least that cost no cycle (rate, the default), or that work")
@@ -67,6 +70,14 @@ def _rate(text):
         raise argparse.ArgumentTypeError(f"it must be a number or 'max', not {text!r}") from None
 
 
+def _clock(text):
+    """A clock from the command line."""
+    try:
+        return AUTO if text == AUTO else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it must be a number or 'auto', not {text!r}") from None
+
+
 def _check(args):
     """Refuse what the command line alone shows wrong."""
     if args.bitstream and not args.board:
@@ -86,14 +97,16 @@ def _check(args):
     for name in ("verify", "verify_netlist"):
         if getattr(args, name) < 0:
             raise UsageError(f"--{name.replace('_', '-')} must not be negative, not {getattr(args, name)}")
+    if args.clock == AUTO and not args.bitstream:
+        raise UsageError("--clock auto needs --bitstream: it is what routing finds that sets the clock")
     for name in ("fps", "latency", "clock"):
         value = getattr(args, name)
-        if value not in (None, folding.AS_FAST_AS_FITS) and not 0 < value < 1e12:
+        if value not in (None, folding.AS_FAST_AS_FITS, AUTO) and not 0 < value < 1e12:
             raise UsageError(f"--{name} must be positive, not {value:g}")
 
 
-def _plan(args, network, board, device):
-    """The plan, and what is to be said about it."""
+def _plan(args, network, board, device, hz):
+    """The plan for a clock of about ``hz``, and what is to be said about it."""
     if args.plan:
         path = Path(args.plan)
         plan = planfile.loads(path.read_bytes(), network, lower, where=str(path))
@@ -101,7 +114,7 @@ def _plan(args, network, board, device):
             folding.check_fabric(plan, device)
             folding.check_memory(plan, device)
         return dataclasses.replace(plan, clock_hz=_real_clock(plan.clock_hz, board)), None
-    clock_hz = _real_clock(args.clock or (board.clock_hz if board else DEFAULT_CLOCK_HZ), board)
+    clock_hz = _real_clock(hz, board)
     stages, buffers_ = lower(network, scores=args.scores), args.buffers or "rate"
     if device and (has_estimates(device) or args.latency or args.fps == folding.AS_FAST_AS_FITS):
         planner = Planner(stages, device, clock_hz, board, fabric=device.family)
@@ -117,7 +130,7 @@ def _real_clock(hz, board):
     """The clock in Hz that the board really makes; without a board any."""
     if board is None:
         return int(hz)
-    made = int(board.clock(board, hz))
+    made = board.whole_hz(hz)
     board.divisor(made)
     return made
 
@@ -155,7 +168,7 @@ def _tools(board, simulated):
 
 
 def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, bitstream=False, data=None, why=None,
-          narrator=None):
+          rounds=None, narrator=None):
     """Write a build folder: all of it, or nothing.
 
     Parameters
@@ -176,6 +189,8 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
         Which images: a user's own, of :func:`bnnhw.owndata.inputs`; by default test images of the network's data set.
     why : str, optional
         What the planner says of the plan: what holds it up, what a faster one would take.
+    rounds : list of dict, optional
+        What was routed on the way to this plan's clock (:func:`bnnhw.closure.close`).
     narrator : Narrator, optional
 
     Returns
@@ -211,7 +226,7 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
         if bitstream:
             facts |= make_bitstream(plan, stage / f"{name}.v", stage, board, netlist_images=netlist_images, dataset=dataset,
                                     narrator=narrator)
-        facts["why"] = why
+        facts |= {"why": why, "rounds": rounds}
         facts["tools"] = report.versions(_tools(board if bitstream else None, simulated=images or netlist_images))
         inputs = verify.images_for(plan.network, images, dataset)[0] if images else None
         (stage / "report.html").write_text(report.page(facts, plan, inputs=inputs), encoding="utf-8")
@@ -235,17 +250,30 @@ def run(args):
     found = artifact.load(path)
     board = boards.find(args.board) if args.board else None
     device = devices.find(board.device if board else args.device) if board or args.device else None
-    plan, why = _plan(args, found.network, board, device)
+    usual_hz = board.clock_hz if board else DEFAULT_CLOCK_HZ
+    whys = {}       # by clock
+
+    def planned(hz):
+        plan, why = _plan(args, found.network, board, device, hz)
+        whys[plan.clock_hz] = why
+        return plan
+    plan = planned(usual_hz if args.clock in (None, AUTO) else args.clock)
     data = owndata.inputs(found, args.data) if args.data else None
     name = path.stem
     folder = Path(args.output or Path("build", f"{name}-{args.board}" if board else name))
     with Narrator() as narrator:
-        facts = build(name, found, plan, folder, board=board, images=args.verify, netlist_images=args.verify_netlist,
-                      bitstream=args.bitstream, data=data, why=why, narrator=narrator)
+        def built(plan, rounds=None):
+            return build(name, found, plan, folder, board=board, images=args.verify, netlist_images=args.verify_netlist,
+                         bitstream=args.bitstream, data=data, why=whys.get(plan.clock_hz), rounds=rounds, narrator=narrator)
+        if args.clock == AUTO:
+            facts = closure.close(plan, board, reached_hz=closure.routed_hz(plan, board, narrator), replan=planned, build=built,
+                                  narrator=narrator)
+        else:
+            facts = built(plan)
     console = Console()
     console.print(report.table(facts))
-    if why:
-        console.print(why, highlight=False, markup=False, soft_wrap=True)
+    if facts["why"]:
+        console.print(facts["why"], highlight=False, markup=False, soft_wrap=True)
     if not args.verify:
         console.print("not verified: --verify N simulates it on N images", highlight=False)
     console.print(f"written to {folder}; report.html there shows it", highlight=False, markup=False, soft_wrap=True)

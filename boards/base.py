@@ -1,5 +1,6 @@
 """What a board is."""
 
+import math
 from dataclasses import dataclass
 
 from amaranth.back import verilog
@@ -12,6 +13,7 @@ __all__ = ["TOP", "Board", "BoardError"]
 
 TOP = "bnnhw_board"         # top module of the board's Verilog
 BAUD_ERROR = 0.02
+CLOCK_DIGITS = 3            # of a clock in Hz: what is beyond is of floating point
 BITS_PER_BYTE = 10          # on the serial line: start bit, eight bits, stop bit
 
 
@@ -85,6 +87,37 @@ class Board:
             raise BoardError(f"a clock of {clock_hz / 1e6:g} MHz is {clock_hz / self.baud:.2f} times {self.baud / 1e6:g} Mbaud: "
                              f"the serial line would be {error:+.1%} off, and {BAUD_ERROR:.0%} is possible")
         return divisor
+
+    def whole_hz(self, hz):
+        """The clock that the board makes where ``hz`` are asked for, in whole Hz. Rounded up: asked for that, it makes the same.
+
+        Raises
+        ------
+        BoardError
+            It can make none that is near.
+        """
+        return math.ceil(round(self.clock(self, hz), CLOCK_DIGITS))
+
+    def fastest_hz(self, limit_hz):
+        """The fastest clock up to ``limit_hz`` that the board can make and at which the serial line works, as :meth:`whole_hz`.
+
+        Raises
+        ------
+        BoardError
+            There is none.
+        """
+        made = self.whole_hz(limit_hz)
+        while not self._on_time(made):
+            made = self.whole_hz(made - 1)
+        return made
+
+    def _on_time(self, clock_hz):
+        """Whether the serial line works at a clock."""
+        try:
+            self.divisor(clock_hz)
+        except BoardError:
+            return False
+        return True
 
     def verilog(self, identity):
         """The board's own Verilog, top module :data:`TOP`, without the accelerator. No path of this machine is in it.

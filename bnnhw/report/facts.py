@@ -25,7 +25,7 @@ def describe(plan, artifact, *, name, verilog_sha256, board=None):
     Keys: ``model`` (name, network_sha256, classes, provenance), ``verilog_sha256``, ``result``, ``layers`` (name, kind, folding,
     cycles), ``buffers`` and ``fifos`` (kind and depths of the buffers of branches), ``cycles_per_inference``,
     ``latency_cycles``, ``clock_hz``, ``core_fps``, ``link_fps`` (None without a board), ``board``, ``verified`` and ``device``
-    (None until known).
+    (None until known), ``rounds`` (None, or what :func:`bnnhw.closure.close` routed before).
     """
     return {
         "model": {"name": name, "network_sha256": plan.network.digest, "classes": list(artifact.classes),
@@ -45,4 +45,5 @@ def describe(plan, artifact, *, name, verilog_sha256, board=None):
         "board": {"name": board.name, "link": board.link} if board else None,
         "verified": None,
         "device": None,
+        "rounds": None,
     }

@@ -39,6 +39,9 @@ def table(report):
     if device := report["device"]:
         line("device", f"{device['device']}: {device['luts']:,} of {device['luts_limit']:,} cells, {device['ffs']:,} flip-flops, "
                        f"{device['brams']} of {device['brams_limit']} block RAMs")
+        for tried in report["rounds"] or ():
+            line("tried", f"{tried['fmax_hz'] / 1e6:.2f} MHz after routing, folded for {tried['clock_hz'] / 1e6:g} MHz, "
+                          f"{tried['interval']:,} cycles per image")
         line("clock", f"{device['fmax_hz'] / 1e6:.2f} MHz after routing, {device['clock_hz'] / 1e6:g} MHz needed")
     if netlist := report.get("netlist"):
         line("netlist", f"{netlist['images']:,} images in the synthesized netlist, {netlist['mismatches']} mismatches")
