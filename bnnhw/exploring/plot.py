@@ -16,6 +16,7 @@ LINE = 20               # of the legend
 KEY = 150               # width of an entry of the legend
 ROOM = 0.08             # of the field, kept free at its edges
 LEAST = 0.3             # decades that an axis shows
+MOST_TICKS = 6          # about, on an axis that shows less than a decade
 # Of boards, in their order. Shapes differ so that the picture can be read without colours (which are Okabe and Ito's).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#806000", "#56b4e9", "#444444")
 SHAPES = ("circle", (4, 45), (3, 0), (4, 0), (3, 180), (5, 0), (3, 90), "star", (6, 0), (3, 270), "cross")
@@ -69,10 +70,19 @@ class _Axis:
         """(place, text) of round numbers."""
         edge = (self.high - self.low) * ROOM / (1 - 2 * ROOM)
         first, last = 10 ** (self.low - edge), 10 ** (self.high + edge)
-        digits = (1, 2, 5) if self.high - self.low < 2 else (1,) if self.high - self.low > 4 else (1, 3)
+        if last < 10 * first:
+            step = _round((last - first) / MOST_TICKS)
+            return [(self(k * step), _short(k * step)) for k in range(math.ceil(first / step), math.floor(last / step) + 1)]
+        digits = (1, 2, 5) if last < 100 * first else (1, 3) if last < 10_000 * first else (1,)
         decades = range(math.floor(math.log10(first)), math.ceil(math.log10(last)) + 1)
         return [(self(value), _short(value)) for decade in decades for digit in digits
                 if first <= (value := digit * 10.0 ** decade) <= last]
+
+
+def _round(least):
+    """The least of 1, 2, 5, 10, ... that is at least so much."""
+    decade = 10.0 ** math.floor(math.log10(least))
+    return next(digit * decade for digit in (1, 2, 5, 10) if digit * decade >= least)
 
 
 def _short(value):
