@@ -9,8 +9,9 @@ torch = pytest.importorskip("torch")
 from bnnhw import models, reference  # noqa: E402 - torch first, so that all is skipped without it
 from bnnhw.ir import Affine, Dense, Network, TensorType, Threshold  # noqa: E402
 from bnnhw.train import export, loop, recipe  # noqa: E402
+from bnnhw.train.activations import Levels  # noqa: E402
 from bnnhw.train.export import ExportError  # noqa: E402
-from bnnhw.train.layers import BatchNorm, LevelNorm  # noqa: E402
+from bnnhw.train.layers import BatchNorm  # noqa: E402
 
 from . import training  # noqa: E402
 
@@ -51,14 +52,12 @@ def test_thresholds_decide_as_the_model_for_every_integer(n_in):
 
 def test_levels_count_as_the_model_does():
     """4-bit levels: every integer gives the model's level, ties of float32 or not."""
-    found = LevelNorm(40, 4, 0.25).eval()
-    source = random_norm(40, 30, 3)
-    found.load_state_dict(source.state_dict())
-    levels, falling, _ = export.thresholds(found, TensorType((), -40, 35, 3), "conv0")
+    found, activation = random_norm(40, 30, 3), Levels(-8, 16, 0.25)
+    levels, falling, _ = export.thresholds(found, TensorType((), -40, 35, 3), "conv0", activation)
     sums = np.arange(-40, 36, 3)[:, None, None]
     ours = np.where(falling[:, None], sums <= levels, sums >= levels).sum(axis=2)
     with torch.no_grad():
-        theirs = found(torch.from_numpy(sums[:, :, 0]).float().expand(-1, 40)) / 0.25 + 8
+        theirs = activation(found(torch.from_numpy(sums[:, :, 0]).float().expand(-1, 40))) + 8
     assert levels.shape == (40, 15) and np.array_equal(ours, theirs.numpy())
     assert falling.any() and not falling.all() and len(np.unique(ours)) == 16
 

@@ -24,7 +24,8 @@ def test_changes():
 @pytest.mark.parametrize("key, value, message", [
     ("epochs", "0", "key 'epochs': input should be greater than or equal to 1, not 0"),
     ("epochs", '"many"', "key 'epochs': input should be a valid integer, not 'many'"),
-    ("estimator", '"sigmoid"', "key 'estimator': input should be 'identity', 'hardtanh' or 'approxsign', not 'sigmoid'"),
+    ("estimator", '"sigmoid"',
+     "key 'estimator': input should be 'identity', 'hardtanh', 'approxsign', 'swishsign' or 'ede', not 'sigmoid'"),
     ("learning_rate", "-1.0", "key 'learning_rate': input should be greater than 0, not -1.0"),
     ("learning_rate", "nan", "key 'learning_rate': input should be a finite number, not nan"),
     ("hidden", "[]", "key 'hidden': list should have at least 1 item after validation, not 0, not []"),

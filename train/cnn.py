@@ -4,7 +4,10 @@ import math
 
 from torch import nn
 
-from .layers import BatchNorm, BinaryConv2d, BinaryLinear, FixedPointNorm, LevelNorm, sign
+from .activations import Levels
+from .layers import BatchNorm, BinaryConv2d, BinaryLinear, FixedPointNorm
+from .methods import Chosen
+from .recipe import RecipeError
 
 __all__ = ["BinaryCnn", "ResidualCnn"]
 
@@ -19,10 +22,17 @@ class _Cnn(nn.Module):
     """
     evaluation_batch = 500      # images at a time where no gradient is needed
 
-    def __init__(self, recipe):
+    def __init__(self, recipe, generator):
         super().__init__()
-        self.estimator = recipe.estimator
+        self.recipe, self.method, self.generator = recipe, Chosen(recipe), generator
         self.hidden = {}
+
+    def _pieces(self, channels, n_out, normed=True):
+        """What a layer of ``n_out`` outputs behind ``channels`` (0: pixels) and in front of a batch norm, or not, is made of."""
+        return {"weights": self.method.weights(self.recipe),
+                "activations": self.method.activation(self.recipe, channels) if channels else None,
+                "scale": self.method.scale(n_out, self.generator) if normed else None,
+                "spread": self.recipe.weight_spread, "generator": self.generator}
 
     def keep(self, name, x, one=1.0):
         """Note ``x``, times ``one``, as what operation ``name`` gives."""
@@ -33,7 +43,7 @@ class _Cnn(nn.Module):
     def after_step(self):
         """To be called after every step of the optimizer."""
         for layer in self.binary_layers:
-            layer.clip()
+            layer.after_step()
 
     @property
     def binary_layers(self):
@@ -57,33 +67,36 @@ class BinaryCnn(_Cnn):
     The first convolution takes 8-bit pixels and gives integer sums, as in FINN's CNV: Umuroglu et al., 2017, arXiv:1612.07119.
     """
     def __init__(self, shape, recipe, classes, *, generator):
-        super().__init__(recipe)
+        super().__init__(recipe, generator)
         height, width, channels = shape
-        self.pools = [block.pool for block in recipe.blocks]
+        self.pools, self.dropout = [block.pool for block in recipe.blocks], recipe.dropout
         self.convs, self.norms, self.linears = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for block in recipe.blocks:
-            self.convs.append(BinaryConv2d(channels, block.channels, block.kernel, block.padding, spread=recipe.weight_spread,
-                                           generator=generator))
+            pieces = self._pieces(channels if self.convs else 0, block.channels)
+            self.convs.append(BinaryConv2d(channels, block.channels, block.kernel, block.padding, **pieces))
             channels = block.channels
             height, width = ((n + 2 * block.padding - block.kernel + 1) // (2 if block.pool else 1) for n in (height, width))
             self.norms.append(BatchNorm(channels))
         sizes = [height * width * channels, *recipe.hidden, classes]
-        for n_in, n_out in zip(sizes, sizes[1:], strict=False):
-            self.linears.append(BinaryLinear(n_in, n_out, spread=recipe.weight_spread, generator=generator))
+        for k, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            pieces = self._pieces(n_in if k else channels, n_out, normed=k < len(recipe.hidden))
+            self.linears.append(BinaryLinear(n_in, n_out, **pieces))
         self.norms.extend(BatchNorm(n) for n in recipe.hidden)
-        self.score_scale = recipe.score_scale / math.sqrt(sizes[-2])
+        self.score_scale = recipe.score_scale / math.sqrt(sizes[-2]) * self.linears[-1].activations.unit
 
     def forward(self, pixels, generator=None):
         x = _first(pixels)
         self.hidden = {}
+        behind = [*self.convs[1:], *self.linears]       # each binarizes what the layer in front of it gives
         for k, (conv, pool) in enumerate(zip(self.convs, self.pools, strict=True)):
-            s = conv(x)
-            s = nn.functional.max_pool2d(s, 2) if pool else s
-            x = self.keep(f"act{k + 1}", sign(self.norms[k](s), self.estimator))
+            s = conv.sums(x, generator)
+            s = nn.functional.max_pool2d(s, 2) if pool else s       # of the sums: a negative scale would make it a minimum
+            x = self.keep(f"act{k + 1}", behind[k].binarize(self.norms[k](conv.scaled(s)), generator))
         x = _flat(x)
         for k, linear in enumerate(self.linears[:-1], len(self.convs)):
-            x = self.keep(f"act{k + 1}", sign(self.norms[k](linear(x)), self.estimator))
-        return self.linears[-1](x) * self.score_scale
+            s = linear.dropped_sums(x, self.dropout, generator)
+            x = self.keep(f"act{k + 1}", behind[k].binarize(self.norms[k](linear.scaled(s)), generator))
+        return self.linears[-1].dropped_sums(x, self.dropout, generator) * self.score_scale
 
 
 class ResidualCnn(_Cnn):
@@ -96,29 +109,34 @@ class ResidualCnn(_Cnn):
     Source: Liu et al., "Bi-Real Net", 2018, arXiv:1808.00278.
     """
     def __init__(self, shape, recipe, classes, *, generator):
-        super().__init__(recipe)
+        super().__init__(recipe, generator)
         height, width, channels = shape
         self.pools, self.shortcuts, self.one = recipe.pools, recipe.shortcuts, 2.0**recipe.fraction_bits
+        if self.method.scale(1, generator) is not None or self.method.activation(recipe, 1).step != 2:
+            raise RecipeError("key 'methods': a residual network takes none with scales or with activations of several bits")
 
         def conv(n_in, padding):
-            return BinaryConv2d(n_in, recipe.width, 3, padding, spread=recipe.weight_spread, generator=generator)
+            pieces = self._pieces(recipe.width if padding else 0, recipe.width)
+            return BinaryConv2d(n_in, recipe.width, 3, padding, **pieces)
         self.convs = nn.ModuleList([conv(channels, 0), *(conv(recipe.width, 1) for _ in recipe.pools)])
-        self.stem = LevelNorm(recipe.width, STEM_BITS, STEM_STEP)
+        self.stem, self.stem_levels = BatchNorm(recipe.width), Levels(-2**(STEM_BITS - 1), 2**STEM_BITS, STEM_STEP)
         self.norms = nn.ModuleList(FixedPointNorm(recipe.width, recipe.fraction_bits) for _ in recipe.pools)
         for size in (height, width):
             if (size - 2) >> sum(recipe.pools) < 1:
                 raise ValueError(f"{sum(recipe.pools)} pools are too many for images of {height}x{width}")
         n_in = recipe.width * math.prod((size - 2) >> sum(recipe.pools) for size in (height, width))
-        self.linear = BinaryLinear(n_in, classes, spread=recipe.weight_spread, generator=generator)
+        self.linear = BinaryLinear(n_in, classes, **self._pieces(recipe.width, classes, normed=False))
         self.score_scale = recipe.score_scale / math.sqrt(n_in)
 
     def forward(self, pixels, generator=None):
         self.hidden = {}
-        x = self.keep("act0", self.stem(self.convs[0](_first(pixels))), self.one)
+        x = self.stem_levels(self.stem(self.convs[0].sums(_first(pixels), generator))) * STEM_STEP
+        self.keep("act0", x, self.one)
         for k, (conv, norm, pool) in enumerate(zip(self.convs[1:], self.norms, self.pools, strict=True), 1):
             if pool:
                 x = self.keep(f"pool{k}", nn.functional.max_pool2d(x, 2), self.one)
-            y = self.keep(f"norm{k}", norm(conv(self.keep(f"act{k}", sign(x, self.estimator)))), self.one)
+            signs = self.keep(f"act{k}", conv.binarize(x, generator))
+            y = self.keep(f"norm{k}", norm(conv.sums(signs, generator)), self.one)
             x = self.keep(f"sum{k}", x + y, self.one) if self.shortcuts else y
-        x = self.keep(f"act{len(self.convs)}", sign(x, self.estimator))
-        return self.linear(_flat(x)) * self.score_scale
+        x = self.keep(f"act{len(self.convs)}", self.linear.binarize(x, generator))
+        return self.linear.sums(_flat(x), generator) * self.score_scale

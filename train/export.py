@@ -32,8 +32,9 @@ from ..ir import (
     Thermometer,
     Threshold,
 )
-from .cnn import BinaryCnn, ResidualCnn
-from .layers import LevelNorm
+from .activations import SignActivation
+from .cnn import STEM_STEP, BinaryCnn, ResidualCnn
+from .estimators import Identity
 from .loop import accuracy, reestimate
 from .models import DenseNet, LevelMlp
 from .sparse import SparseNet
@@ -41,6 +42,7 @@ from .sparse import SparseNet
 __all__ = ["ExportError", "thresholds", "affine", "to_network", "check", "export"]
 
 MOST_FRACTION_BITS = 24     # of a class's scale and offset
+SIGN = SignActivation(Identity())
 
 
 class ExportError(UserError, ValueError):
@@ -57,17 +59,21 @@ def _checked(norm, layer):
 
 
 @torch.no_grad()
-def thresholds(norm, type, layer):
-    """Integer thresholds of a batch norm followed by a sign, or of one that gives several levels.
+def thresholds(norm, type, layer, activation=SIGN, scale=None):
+    """Integer thresholds of a scale, if there is one, a batch norm and an activation binarizer.
 
     Parameters
     ----------
-    norm : BatchNorm or LevelNorm
+    norm : BatchNorm
         In eval mode.
     type : TensorType
         Of the sums: every value that it has is tried.
     layer : str
         For messages.
+    activation : SignActivation or Levels
+        In eval mode.
+    scale : float32 tensor (C,), optional
+        What sums are multiplied by before the batch norm; a negative one turns comparisons round.
 
     Returns
     -------
@@ -80,18 +86,18 @@ def thresholds(norm, type, layer):
     _checked(norm, layer)
     values = torch.arange(type.lo, type.hi + 1, type.step, dtype=torch.float32)
     channels = norm.gamma.numel()
-    found = norm(values[:, None].expand(-1, channels))
-    if isinstance(norm, LevelNorm):     # how many levels are reached, and where each begins
-        reached = torch.round(found / norm.step).long().numpy() - norm.lowest
-        begins = [(norm.lowest + k - 0.5) * norm.step for k in range(1, norm.count)]
-    else:
-        reached, begins = (found >= 0).long().numpy(), [0.0]
-    falling = (norm.gamma < 0).numpy()
+    scale = torch.ones(channels) if scale is None else scale
+    if len(wrong := torch.nonzero(~torch.isfinite(scale))):
+        raise ExportError(f"layer {layer!r}, channel {int(wrong[0])}: its scale is {float(scale[wrong[0]])}")
+    found = activation(norm(values[:, None] * scale))
+    reached = ((found - activation.base) / activation.step).long().numpy()      # how many levels are
+    begins = activation.begins().expand(channels, -1).tolist()
+    falling = ((norm.gamma < 0) ^ (scale < 0)).numpy()
     rising_view = np.where(falling, reached[::-1], reached)
     if np.any(np.diff(rising_view, axis=0) < 0):
         raise ExportError(f"layer {layer!r}: a batch norm is not monotonic in float32")
-    levels, ties = np.empty((channels, len(begins)), np.int64), []
-    for k, begin in enumerate(begins):
+    levels, ties = np.empty((channels, len(begins[0])), np.int64), []
+    for k in range(levels.shape[1]):
         missed = (rising_view <= k).sum(axis=0)
         levels[:, k] = np.where(falling, type.hi - type.step * missed, type.lo + type.step * missed)
         for channel in range(channels):
@@ -99,13 +105,13 @@ def thresholds(norm, type, layer):
             for candidate in (least, least + (1 if falling[channel] else -1) * type.step):
                 if type.lo <= candidate <= type.hi:
                     decided = bool(reached[(candidate - type.lo) // type.step, channel] > k)
-                    if decided != _exact(norm, channel, candidate, begin):
+                    if decided != _exact(norm, channel, candidate * Fraction(float(scale[channel])), begins[channel][k]):
                         ties.append({"layer": layer, "channel": channel, "sum": candidate})
     return np.sort(levels, axis=1), falling, ties
 
 
 def _exact(norm, channel, s, least):
-    """Whether ``(s - mean) / sqrt(var + eps) * gamma + beta >= least`` in exact arithmetic on the stored parameters."""
+    """Whether ``(s - mean) / sqrt(var + eps) * gamma + beta >= least`` for a scaled ``s``, in exact arithmetic."""
     gamma, beta, mean, var = (Fraction(float(getattr(norm, key)[channel])) for key in ("gamma", "beta", "mean", "var"))
     left, right, variance = (s - mean) * gamma, Fraction(least) - beta, var + Fraction(norm.eps)
     # left / sqrt(variance) >= right, compared by signed squares.
@@ -113,7 +119,7 @@ def _exact(norm, channel, s, least):
 
 
 @torch.no_grad()
-def affine(norm, sums, layer):
+def affine(norm, sums, layer, scale=None):
     """Integer scale and offset per class for the last batch norm.
 
     Parameters
@@ -121,6 +127,10 @@ def affine(norm, sums, layer):
     norm : BatchNorm
     sums : float32 tensor (N, C)
         The last layer's sums on the test set.
+    layer : str
+        For messages.
+    scale : float32 tensor (C,), optional
+        What sums are multiplied by before the batch norm.
 
     Returns
     -------
@@ -129,9 +139,10 @@ def affine(norm, sums, layer):
         Fractional bits: the fewest with which every decision is that of the float model.
     """
     _checked(norm, layer)
-    want = norm(sums).argmax(1).numpy()
+    scale = torch.ones(norm.gamma.numel()) if scale is None else scale
+    want = norm(sums * scale).argmax(1).numpy()
     slope = norm.gamma.double() / torch.sqrt(norm.var.double() + norm.eps)
-    constant = norm.beta.double() - norm.mean.double() * slope
+    constant, slope = norm.beta.double() - norm.mean.double() * slope, slope * scale.double()
     slope, constant, sums = slope.numpy(), constant.numpy(), sums.numpy().astype(np.int64)
     for bits in range(MOST_FRACTION_BITS + 1):
         scale, offset = (np.rint(v * 2.0**bits).astype(np.int64) for v in (slope, constant))
@@ -160,32 +171,36 @@ class _Builder:
         """A layer's signs, (n_out, n_in) or (n_out, rows, columns, n_in), or tables."""
         if len(wrong := torch.nonzero(~torch.isfinite(layer.weight))):
             raise ExportError(f"layer {name!r}, channel {int(wrong[0, 0])}: a weight is {float(layer.weight[tuple(wrong[0])])}")
+        if (binarizer := getattr(layer, "weights", None)) and not binarizer.exact:
+            raise ExportError(f"layer {name!r}: its weights are not signs before {binarizer.until}")
         return layer.signs().numpy().astype(np.int8)
 
     def dense(self, name, layer):
         self.add(Dense(name, self.edge, self.weights(name, layer)))
 
     def conv(self, name, layer):
-        self.add(Conv2d(name, self.edge, self.weights(name, layer).transpose(0, 2, 3, 1), padding=(layer.padding,) * 4, fill=-1))
+        self.add(Conv2d(name, self.edge, self.weights(name, layer).transpose(0, 2, 3, 1), padding=(layer.padding,) * 4,
+                        fill=layer.fill))
 
     def pool(self, name):
         self.add(MaxPool2d(name, self.edge, (2, 2), (2, 2)))
 
-    def signs(self, name, norm, layer):
-        """A batch norm and a sign behind ``layer``."""
-        levels, falling, ties = thresholds(norm, self.type, layer)
+    def activation(self, name, norm, activation, title, scale=None, unit=1):
+        """The scale, batch norm and activation behind layer ``title``; a value of the activation counts ``unit``."""
+        levels, falling, ties = thresholds(norm, self.type, title, activation, scale)
         self.ties += ties
-        self.add(Threshold(name, self.edge, levels, falling))
+        self.add(Threshold(name, self.edge, levels, falling, base=activation.base * unit, step=activation.step * unit))
 
-    def levels(self, name, norm, layer, one):
-        """A batch norm that gives levels, in units of ``1 / one``."""
-        levels, falling, ties = thresholds(norm, self.type, layer)
-        self.ties += ties
-        step = norm.step * one
-        self.add(Threshold(name, self.edge, levels, falling, base=norm.lowest * step, step=step))
+    def behind(self, name, norm, layer, after, title):
+        """What stands between ``layer``, called ``title``, and the layer ``after`` it."""
+        scale = None if layer.scale is None else layer.scale(layer.weight)
+        self.activation(name, norm, after.activations, title, scale)
 
-    def sign(self, name):
-        self.add(Threshold(name, self.edge, np.zeros((self.type.channels, 1)), np.zeros(self.type.channels, bool)))
+    def residual_signs(self, name, activation, one):
+        """Signs of values that are integers times ``1 / one``."""
+        channels = self.type.channels
+        levels = np.ceil(activation.begins().double().expand(channels, -1).numpy() * one).astype(np.int64)
+        self.add(Threshold(name, self.edge, levels, np.zeros(channels, bool)))
 
     def fixed_point(self, name, norm):
         _checked(norm, name)
@@ -207,40 +222,42 @@ def _mlp(model, build, sums):
     for k, linear in enumerate(model.linears, 1):
         build.dense(f"fc{k}", linear)
         if k < last:
-            build.signs(f"act{k}", model.norms[k - 1], f"fc{k}")
+            build.behind(f"act{k}", model.norms[k - 1], linear, model.linears[k], f"fc{k}")
     if len(model.norms) == last:
-        scale, offset, facts["fraction_bits"] = affine(model.norms[-1], sums, build.edge)
+        scaled = None if model.linears[-1].scale is None else model.linears[-1].scale(model.linears[-1].weight)
+        scale, offset, facts["fraction_bits"] = affine(model.norms[-1], sums, build.edge, scaled)
         build.add(Affine("scores", build.edge, scale, offset))
     return build.finish(**facts)
 
 
 def _cnn(model, build, sums):
+    behind = [*model.convs[1:], *model.linears]
     for k, (conv, pool) in enumerate(zip(model.convs, model.pools, strict=True), 1):
         build.conv(f"conv{k}", conv)
         if pool:
             build.pool(f"pool{k}")
-        build.signs(f"act{k}", model.norms[k - 1], f"conv{k}")
+        build.behind(f"act{k}", model.norms[k - 1], conv, behind[k - 1], f"conv{k}")
     build.add(Flatten("flat", build.edge))
     for k, linear in enumerate(model.linears[:-1], len(model.convs) + 1):
         build.dense(f"fc{k}", linear)
-        build.signs(f"act{k}", model.norms[k - 1], f"fc{k}")
+        build.behind(f"act{k}", model.norms[k - 1], linear, behind[k - 1], f"fc{k}")
     build.dense("scores", model.linears[-1])
     return build.finish()
 
 
 def _residual(model, build, sums):
     build.conv("conv0", model.convs[0])
-    build.levels("act0", model.stem, "conv0", model.one)
+    build.activation("act0", model.stem, model.stem_levels, "conv0", unit=int(STEM_STEP * model.one))
     for k, (conv, norm, pool) in enumerate(zip(model.convs[1:], model.norms, model.pools, strict=True), 1):
         if pool:
             build.pool(f"pool{k}")
         start = build.edge
-        build.sign(f"act{k}")
+        build.residual_signs(f"act{k}", conv.activations, model.one)
         build.conv(f"conv{k}", conv)
         build.fixed_point(f"norm{k}", norm)
         if model.shortcuts:
             build.add(Add(f"sum{k}", start, build.edge))
-    build.sign(f"act{len(model.convs)}")
+    build.residual_signs(f"act{len(model.convs)}", model.linear.activations, model.one)
     build.add(Flatten("flat", build.edge))
     build.dense("scores", model.linear)
     return build.finish()
@@ -305,6 +322,15 @@ def check(model, network, images):
                               f"model {classes[image]} ({len(wrong)} differ)")
 
 
+def _last_sums(model, images):
+    """The integer sums of an MLP's last layer, float32 (N, classes)."""
+    found = []
+    for part in images.split(model.evaluation_batch):
+        model(part)
+        found.append(model.linears[-1].sums(model.hidden[f"act{len(model.linears) - 1}"]))
+    return torch.cat(found)
+
+
 @torch.no_grad()
 def export(trainer, test):
     """The :class:`Artifact` of a trained network, its batch norms re-estimated, checked on the whole test set.
@@ -323,11 +349,9 @@ def export(trainer, test):
     reestimate(model, trainer.images)
     images, labels = torch.from_numpy(test.images.copy()), torch.from_numpy(test.labels)
     model.eval()
-    seen = []
-    handle = model.binary_layers[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
     right = accuracy(model, images, labels)
-    handle.remove()
-    network, facts = to_network(model, test.images.shape[1:], torch.cat(seen) if isinstance(model, DenseNet) else None)
+    normed = isinstance(model, DenseNet) and len(model.norms) == len(model.linears)
+    network, facts = to_network(model, test.images.shape[1:], _last_sums(model, images) if normed else None)
     check(model, network, images)
     scores = reference.run(network, test.images, keep=[network.operations["class"].inputs[0]])
     best = next(iter(scores.values()))

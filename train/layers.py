@@ -7,80 +7,80 @@ products of training, golden model and hardware agree whatever the order of summ
 import torch
 from torch import nn
 
-__all__ = ["ESTIMATORS", "sign", "BinaryLinear", "BinaryConv2d", "BatchNorm", "FixedPointNorm",
-           "LevelNorm"]
+from .weights import ClippedSigns
+
+__all__ = ["BatchNorm", "BinaryConv2d", "BinaryLinear", "FixedPointNorm"]
 
 
-class _Sign(torch.autograd.Function):
-    """sign with sign(0) = +1; backward multiplies by the estimator's derivative."""
-    @staticmethod
-    def forward(ctx, x, slope):
-        ctx.slope = slope
-        if slope is not None:
-            ctx.save_for_backward(x)
-        return (x >= 0).to(x.dtype).mul_(2).sub_(1)     # five times as fast as torch.where on a processor
+class _Binary(nn.Module):
+    """What both layers share: ``forward(x) = scaled(sums(binarize(x)))``.
 
-    @staticmethod
-    def backward(ctx, gradient):
-        if ctx.slope is None:
-            return gradient, None
-        (x,) = ctx.saved_tensors
-        return gradient * ctx.slope(x), None
+    A model may call the three by themselves, to put a max-pool or dropout between them.
+    """
+    def __init__(self, shape, weights, activations, scale, spread, generator):
+        super().__init__()
+        self.weights, self.activations, self.scale = weights or ClippedSigns(), activations, scale
+        self.weight = nn.Parameter(self.weights.fresh(shape, spread, generator))
 
+    def signs(self):
+        """The weights as the hardware has them, float32 tensor of -1 and +1."""
+        return self.weights.signs(self.weight)
 
-def hardtanh(x):
-    """Derivative of hardtanh: 1 where |x| <= 1, else 0. Hubara et al., 2016, arXiv:1602.02830."""
-    return (x.abs() <= 1).to(x.dtype)
+    def binarize(self, x, generator=None):
+        """What enters the sums; without an activation binarizer ``x`` as it is."""
+        return x if self.activations is None else self.activations(x, generator)
 
+    def scaled(self, sums):
+        """Integer sums (N, n_out) or (N, n_out, H, W), times the scale of each output, if there is one."""
+        return sums if self.scale is None else sums * self.scale(self.weight).view(-1, *[1] * (sums.ndim - 2))
 
-def approxsign(x):
-    """Derivative of ApproxSign: 2 - 2 |x| where |x| <= 1, else 0. Liu et al., "Bi-Real Net", 2018, arXiv:1808.00278."""
-    return (2 - 2 * x.abs()).clamp(min=0)
+    def forward(self, x, generator=None):
+        return self.scaled(self.sums(self.binarize(x, generator), generator))
 
-
-# identity: derivative 1 everywhere. Bengio et al., 2013, arXiv:1308.3432.
-ESTIMATORS = {"identity": None, "hardtanh": hardtanh, "approxsign": approxsign}
-
-
-def sign(x, estimator="hardtanh"):
-    """sign of ``x``, +1 for 0; gradients pass by the straight-through ``estimator``, one of :data:`ESTIMATORS`."""
-    return _Sign.apply(x, ESTIMATORS[estimator])
+    def after_step(self):
+        """To be called after every step of the optimizer."""
+        self.weights.after_step(self.weight)
 
 
-class BinaryLinear(nn.Module):
-    """Sums of signs: ``x @ sign(weight).T`` with latent weights in [-1, 1].
+class BinaryLinear(_Binary):
+    """Sums of signs: ``binarize(x) @ signs.T`` times ``scale``.
 
     Parameters
     ----------
     n_in, n_out : int
+    weights : Signs, optional
+        Weight binarizer, of :mod:`bnnhw.train.weights`; by default sign of latent weights that are kept in [-1, 1], whose
+        gradients pass unchanged.
+    activations : SignActivation or Levels, optional
+        Activation binarizer, of :mod:`bnnhw.train.activations`; without it inputs are taken as they come.
+    scale : callable (latent weights) -> tensor (n_out,), optional
+        Of :mod:`bnnhw.train.weights`; it comes after the integer sum, and folds into the threshold at export.
     spread : float
         Latent weights start evenly spread over [-spread, spread]. A small one lets early steps flip signs.
     generator : torch.Generator
 
     Source: Courbariaux et al., 2016, arXiv:1602.02830.
     """
-    def __init__(self, n_in, n_out, *, spread=1.0, generator):
-        super().__init__()
-        self.weight = nn.Parameter((torch.rand(n_out, n_in, generator=generator) * 2 - 1) * spread)
+    def __init__(self, n_in, n_out, *, weights=None, activations=None, scale=None, spread=1.0, generator):
+        super().__init__((n_out, n_in), weights, activations, scale, spread, generator)
 
-    def signs(self):
-        """The weights as the hardware has them, float32 tensor (n_out, n_in) of -1 and +1.
+    def sums(self, x, generator=None):
+        """Integer sums (N, n_out) of ``x`` (N, n_in)."""
+        return x @ self.weights(self.weight, generator).T
 
-        Gradients pass unchanged: :meth:`clip` keeps the latent weights where hardtanh's derivative is 1.
+    def dropped_sums(self, x, share, generator=None):
+        """In training sums of the inputs that are left when ``share`` of them are dropped, scaled up after the sum.
+
+        Srivastava et al., "Dropout", 2014.
         """
-        return sign(self.weight, "identity")
-
-    def forward(self, x):
-        return x @ self.signs().T
-
-    @torch.no_grad()
-    def clip(self):
-        """Keep the latent weights in [-1, 1], to be called after every step."""
-        self.weight.clamp_(-1, 1)
+        if not (self.training and share):
+            return self.sums(x, generator)
+        kept = torch.rand(x.shape, generator=generator) >= share
+        return self.sums(x * kept, generator) / (1 - share)
 
 
-class BinaryConv2d(nn.Module):
-    """Convolution of maps (N, C, H, W) with the signs of latent weights in [-1, 1]; padded places are -1.
+class BinaryConv2d(_Binary):
+    """Convolution of maps (N, C, H, W) with the signs of latent weights; padded places are the lowest activation, -1.
 
     In eval mode windows are laid out and multiplied, so that sums are those of the golden model whatever the library would
     make of a convolution (Winograd's is not exact).
@@ -88,33 +88,24 @@ class BinaryConv2d(nn.Module):
     Parameters
     ----------
     n_in, n_out, kernel, padding : int
-    spread : float
+    weights, activations, scale, spread, generator
         As of :class:`BinaryLinear`.
-    generator : torch.Generator
     """
-    def __init__(self, n_in, n_out, kernel, padding, *, spread=1.0, generator):
-        super().__init__()
+    def __init__(self, n_in, n_out, kernel, padding, *, weights=None, activations=None, scale=None, spread=1.0, generator):
+        super().__init__((n_out, n_in, kernel, kernel), weights, activations, scale, spread, generator)
         self.kernel, self.padding = kernel, padding
-        shape = (n_out, n_in, kernel, kernel)
-        self.weight = nn.Parameter((torch.rand(shape, generator=generator) * 2 - 1) * spread)
+        self.fill = -1 if activations is None else activations.base
 
-    def signs(self):
-        """The weights as the hardware has them, float32 tensor (n_out, n_in, kernel, kernel) of -1 and +1."""
-        return sign(self.weight, "identity")
-
-    def forward(self, x):
+    def sums(self, x, generator=None):
+        """Integer sums (N, n_out, H', W')."""
         if self.padding:
-            x = nn.functional.pad(x, (self.padding,) * 4, value=-1.0)
+            x = nn.functional.pad(x, (self.padding,) * 4, value=float(self.fill))
+        weights = self.weights(self.weight, generator)
         if self.training:
-            return nn.functional.conv2d(x, self.signs())
+            return nn.functional.conv2d(x, weights)
         height, width = x.shape[2] - self.kernel + 1, x.shape[3] - self.kernel + 1
         windows = nn.functional.unfold(x, self.kernel)
-        return (self.signs().flatten(1) @ windows).unflatten(2, (height, width))
-
-    @torch.no_grad()
-    def clip(self):
-        """Keep the latent weights in [-1, 1], to be called after every step."""
-        self.weight.clamp_(-1, 1)
+        return (weights.flatten(1) @ windows).unflatten(2, (height, width))
 
 
 class BatchNorm(nn.Module):
@@ -153,32 +144,6 @@ class _Round(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         return gradient
-
-
-class _Clamped(torch.autograd.Function):
-    """Rounding to the nearest integer in ``lo`` to ``hi``; the gradient is 1 where nothing was cut off, else 0."""
-    @staticmethod
-    def forward(ctx, x, lo, hi):
-        ctx.save_for_backward((x >= lo) & (x <= hi))
-        return torch.round(x).clamp(lo, hi)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        (within,) = ctx.saved_tensors
-        return gradient * within, None, None
-
-
-class LevelNorm(BatchNorm):
-    """Batch normalization rounded to one of ``2**bits`` levels, ``step`` apart and as many below 0 as from 0 up.
-
-    In hardware it is a threshold of ``2**bits - 1`` levels. Rounding is to the nearest, halves to the even.
-    """
-    def __init__(self, channels, bits, step):
-        super().__init__(channels)
-        self.lowest, self.count, self.step = -2**(bits - 1), 2**bits, step
-
-    def forward(self, s):
-        return _Clamped.apply(super().forward(s) / self.step, self.lowest, self.lowest + self.count - 1) * self.step
 
 
 class FixedPointNorm(BatchNorm):

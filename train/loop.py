@@ -6,16 +6,14 @@ import time
 import torch
 from torch import nn
 
+from . import models
+from .estimators import Piece
 from .layers import BatchNorm
+from .methods import Chosen, FloatTwin
 
-__all__ = ["Trainer", "accuracy", "reestimate"]
+__all__ = ["Trainer", "accuracy", "float_twin", "reestimate"]
 
-def _squared_hinge(scores, labels):
-    targets = nn.functional.one_hot(labels, scores.shape[1]) * 2 - 1
-    return (1 - scores * targets).clamp(min=0).square().mean()
-
-
-LOSSES = {"squared-hinge": _squared_hinge, "cross-entropy": nn.functional.cross_entropy}
+TWIN_RATE = 0.001       # Adam's usual one; latent weights of signs want a greater one
 
 
 def _shifted(images, reach, generator):
@@ -90,13 +88,13 @@ def reestimate(model, images):
 
 
 def _groups(model, recipe):
-    """Adam's groups of parameters: scores of wiring have a rate of their own, as a factor of the others'."""
-    groups = {1.0: []}
+    """The optimizer's groups of parameters: latent weights, and scores of wiring, whose rate is a factor of the others'."""
+    groups, latent = {}, {id(layer.weight) for layer in model.binary_layers}
     for name, parameter in model.named_parameters():
         factor = recipe.wiring_rate / recipe.learning_rate if name.endswith(".wiring") else 1.0
-        groups.setdefault(factor, []).append(parameter)
-    return [{"params": parameters, "lr": recipe.learning_rate * factor, "factor": factor}
-            for factor, parameters in groups.items()]
+        groups.setdefault((factor, id(parameter) in latent), []).append(parameter)
+    return [{"params": parameters, "lr": recipe.learning_rate * factor, "factor": factor, "binary": binary}
+            for (factor, binary), parameters in groups.items()]
 
 
 class Trainer:
@@ -108,13 +106,37 @@ class Trainer:
     def __init__(self, model, recipe, split):
         self.model, self.recipe = model, recipe
         self.images, self.labels = torch.from_numpy(split.images.copy()), torch.from_numpy(split.labels)
-        self.optimizer = torch.optim.Adam(_groups(model, recipe), fused=True)
+        self.method = Chosen(recipe)
+        self.optimizer = self.method.optimizer(_groups(model, recipe))
         self.epoch = 0
         self.steps = math.ceil(len(self.labels) / recipe.batch)
+        self.teacher = float_twin(recipe, split, self.method.lessons()) if self.method.lessons() else None
+        self._schedule()
+
+    def _schedule(self):
+        """Tell the parts of the network what epoch it is."""
+        for piece in self.model.modules():
+            if isinstance(piece, Piece):
+                piece.on_epoch(self.epoch, self.recipe.epochs)
 
     def learning_rate(self, step):
-        """Cosine from the recipe's rate to 0 over all steps. Loshchilov and Hutter, 2016, arXiv:1608.03983."""
-        return self.recipe.learning_rate * (1 + math.cos(math.pi * step / (self.recipe.epochs * self.steps))) / 2
+        """The rate of ``step``, counted over all epochs: by default a cosine from the recipe's rate to 0."""
+        return self.recipe.learning_rate * self.method.rate(self.recipe, step, self.recipe.epochs * self.steps)
+
+    def _set_rates(self, step):
+        """Learning rate and weight decay of the optimizer's groups for ``step``, counted over all epochs."""
+        rate, decay = self.learning_rate(step), self.method.decay(self.recipe, step, self.recipe.epochs * self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"], group["weight_decay"] = rate * group["factor"], decay if group["binary"] else 0.0
+
+    def _loss(self, images, labels, scores):
+        taught = None
+        if self.teacher:
+            self.teacher.model.eval()
+            with torch.no_grad():
+                taught = self.teacher.model(images)
+        penalty = sum(layer.weights.penalty(layer.weight) for layer in self.model.binary_layers if hasattr(layer, "weights"))
+        return self.method.loss(self.recipe, scores, labels, taught) + penalty
 
     def run_epoch(self, on_step=lambda: None):
         """Train one epoch and give its metrics.
@@ -123,6 +145,10 @@ class Trainer:
         seconds, processor_seconds (of all threads together).
         """
         start, processor_start = time.perf_counter(), time.process_time()
+        while self.teacher and self.teacher.epoch < self.teacher.recipe.epochs:
+            self.teacher.run_epoch()
+        self._schedule()
+        self.method.on_epoch(self)
         before = [layer.signs().detach().clone() for layer in self.model.binary_layers]
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.labels), generator=generator)
@@ -139,19 +165,19 @@ class Trainer:
             if getattr(self.recipe, "flip", False):
                 mirrored = torch.rand(len(images), generator=generator) < 0.5
                 images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate(self.epoch * self.steps + step) * group["factor"]
+            self._set_rates(self.epoch * self.steps + step)
             scores = self.model(images, generator)
-            loss = LOSSES[self.recipe.loss](scores, labels)
+            loss = self._loss(images, labels, scores)
             self.optimizer.zero_grad()
             loss.backward()
-            self.optimizer.step()
+            self.method.step(self.optimizer, self.model.binary_layers)
             self.model.after_step()
             loss_sum += loss.item() * len(labels)
             right += int((scores.argmax(1) == labels).sum())
             on_step()
         flipped = sum(int((a != layer.signs()).sum()) for a, layer in zip(before, self.model.binary_layers, strict=True))
         self.epoch += 1
+        self._schedule()
         return {"epoch": self.epoch, "loss": loss_sum / len(self.labels), "train_accuracy": right / len(self.labels),
                 "flip_ratio": flipped / sum(a.numel() for a in before), "seconds": time.perf_counter() - start,
                 "processor_seconds": time.process_time() - processor_start}
@@ -161,6 +187,8 @@ class Trainer:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for index, entry in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{key}": value for key, value in entry.items()}
+        if self.teacher:
+            tensors |= {f"teacher.{name}": value for name, value in self.teacher.model.state_dict().items()}
         return tensors, {"epoch": self.epoch, "recipe": self.recipe.model_dump()}
 
     def restore(self, tensors, epoch):
@@ -172,4 +200,16 @@ class Trainer:
                 _, index, key = name.split(".")
                 state.setdefault(int(index), {})[key] = value
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        if self.teacher and epoch:
+            self.teacher.model.load_state_dict({name.removeprefix("teacher."): value for name, value in tensors.items()
+                                                if name.startswith("teacher.")})
+            self.teacher.epoch = self.teacher.recipe.epochs
         self.epoch = epoch
+        self._schedule()
+
+
+def float_twin(recipe, split, epochs):
+    """A :class:`Trainer` of the same layers with float weights and ReLU, on the same images, for ``epochs`` epochs."""
+    chosen = recipe.model_copy(update={"methods": [FloatTwin()], "epochs": epochs, "learning_rate": TWIN_RATE,
+                                       "loss": "cross-entropy"})
+    return Trainer(models.build(chosen, split), chosen, split)

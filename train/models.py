@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from .cnn import BinaryCnn, ResidualCnn
-from .layers import BatchNorm, BinaryLinear, sign
+from .layers import BatchNorm, BinaryLinear
+from .methods import Chosen
 from .parts import PartedNet
 from .sparse import SparseNet
 from .tabular import TableNet, column_levels, pixel_levels
@@ -26,12 +27,15 @@ class DenseNet(nn.Module):
     def __init__(self, inputs, recipe, classes, *, generator):
         super().__init__()
         sizes = [inputs, *recipe.hidden, classes]
-        self.estimator, self.dropout = recipe.estimator, recipe.dropout
-        self.linears = nn.ModuleList(BinaryLinear(n_in, n_out, spread=recipe.weight_spread, generator=generator)
-                                     for n_in, n_out in zip(sizes, sizes[1:], strict=False))
-        normed = sizes[1:] if recipe.last_batch_norm else sizes[1:-1]
+        self.dropout = recipe.dropout
+        normed, method = sizes[1:] if recipe.last_batch_norm else sizes[1:-1], Chosen(recipe)
+        self.linears = nn.ModuleList(
+            BinaryLinear(n_in, n_out, weights=method.weights(recipe), activations=method.activation(recipe, n_in) if k else None,
+                         scale=method.scale(n_out, generator) if k < len(normed) else None, spread=recipe.weight_spread,
+                         generator=generator)
+            for k, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)))
         self.norms = nn.ModuleList(BatchNorm(n) for n in normed)
-        self.score_scale = recipe.score_scale / math.sqrt(sizes[-2])
+        self.score_scale = recipe.score_scale / math.sqrt(sizes[-2]) * self.linears[-1].activations.unit
         self.hidden = {}
 
     evaluation_batch = 5000     # images at a time where no gradient is needed
@@ -45,28 +49,22 @@ class DenseNet(nn.Module):
         """Signs of integers, float32 (N, inputs)."""
         raise NotImplementedError  # pragma: no cover - either kind has its own
 
-    def _sums(self, k, x, generator):
-        """Integer sums of layer ``k``; where dropout acts, of the inputs that were kept, scaled up after the sum."""
-        if not (self.training and self.dropout and k):
-            return self.linears[k](x)
-        kept = torch.rand(x.shape, generator=generator) >= self.dropout
-        return self.linears[k](x * kept) / (1 - self.dropout)
-
     def forward(self, pixels, generator=None):
         x = self.binarize(pixels)
         self.hidden = {}
         last = len(self.linears) - 1
-        for k in range(last):
-            x = sign(self.norms[k](self._sums(k, x, generator)), self.estimator)
-            if not self.training:
-                self.hidden[f"act{k + 1}"] = x
-        s = self._sums(last, x, generator)
-        return self.norms[last](s) if len(self.norms) > last else s * self.score_scale
+        for k, linear in enumerate(self.linears):
+            x = linear.binarize(x, generator)
+            if k and not self.training:
+                self.hidden[f"act{k}"] = x
+            s = linear.sums(x, generator) if k == 0 else linear.dropped_sums(x, self.dropout, generator)
+            x = self.norms[k](linear.scaled(s)) if k < len(self.norms) else s
+        return x if len(self.norms) > last else x * self.score_scale
 
     def after_step(self):
         """To be called after every step of the optimizer."""
         for linear in self.linears:
-            linear.clip()
+            linear.after_step()
 
 
 class BinaryMlp(DenseNet):

@@ -4,13 +4,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_serializer
 
 from ..errors import UserError
+from .methods import AnyMethod, clash
 
 __all__ = ["CnnRecipe", "LevelRecipe", "LutRecipe", "MlpRecipe", "Recipe", "RecipeError", "ResidualRecipe", "TableRecipe",
            "XnorRecipe", "load", "names"]
 
+LATER = ("methods", "dropout")    # keys that old recipes do not have
 FOLDER = Path(__file__).parent / "recipes"
 
 
@@ -37,9 +39,22 @@ class Recipe(BaseModel):
     seed: int = Field(ge=0, lt=2**32)
 
 
+def _one_each(methods):
+    if found := clash(methods):
+        hook, one, other = found
+        raise ValueError(f"{one!r} and {other!r} both have a say in {hook!r}")
+    return methods
+
+
 class SignRecipe(Recipe):
     """Networks whose neurons are signs of sums."""
-    estimator: Literal["identity", "hardtanh", "approxsign"]
+    estimator: Literal["identity", "hardtanh", "approxsign", "swishsign", "ede"]
+    methods: Annotated[list[AnyMethod], AfterValidator(_one_each)] = []
+
+    @model_serializer(mode="wrap")
+    def _as_it_was_written(self, handler):
+        """Without the keys that came later and may be left out, where they are: so that a recipe stays equal to itself."""
+        return {key: value for key, value in handler(self).items() if key not in LATER or key in self.model_fields_set}
 
 
 class DenseRecipe(SignRecipe):
@@ -78,6 +93,7 @@ class CnnRecipe(SignRecipe):
     blocks: list[Block] = Field(min_length=1, max_length=64)
     hidden: list[Width] = Field(max_length=16)
     flip: bool
+    dropout: float = Field(ge=0, lt=1, default=0.0)
 
 
 class ResidualRecipe(SignRecipe):

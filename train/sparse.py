@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .layers import sign
+from .estimators import Identity, sign
 from .recipe import RecipeError
 
 __all__ = ["LutLayer", "SparseNet", "XnorLayer", "slopes", "spread"]
@@ -199,7 +199,7 @@ class XnorLayer(_Layer):
             self.register_buffer("wanted", torch.zeros(n_out, n_in))    # sum of gradients since the last pruning
 
     def table(self):
-        return ((sign(self.weight, "identity") @ self.corners + self.bias) / math.sqrt(len(self.corners))).clamp(-1, 1)
+        return ((sign(self.weight, Identity()) @ self.corners + self.bias) / math.sqrt(len(self.corners))).clamp(-1, 1)
 
     def forward(self, x, due=None):
         def told(gradient):
