@@ -1,19 +1,26 @@
 """What a .bnn file holds: ``bnnhw info``."""
 
 import json
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from . import artifact, models
+from . import models, owndata, verify
+from .errors import UsageError
+from .files import atomic_write
 
 __all__ = ["add_arguments", "run"]
+
+PLOTTED = 100       # inputs of a data set of which none ship
 
 
 def add_arguments(parser):
     parser.add_argument("model", nargs="?", default=models.DEFAULT, metavar="MODEL",
                         help="a .bnn file or the name of a shipped network (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw the first layer's weights, thresholds, what each class hangs on")
+    parser.add_argument("--data", metavar="PATH", help="with --plot: rows or pictures of your own, for the latter")
 
 
 def describe(found):
@@ -32,8 +39,30 @@ def describe(found):
             "classes": list(found.classes), "provenance": found.provenance}
 
 
+def _inputs(loaded, data):
+    """Inputs and labels to try the network on: ``data``, or test images of its data set; None and None without."""
+    if data:
+        own = owndata.inputs(loaded, data)
+        return own.x, own.labels
+    dataset = loaded.provenance.get("dataset")
+    count = len(models.test_images(dataset)[0]) if dataset in models.IMAGES else PLOTTED
+    x, labels = verify.images_for(loaded.network, count, dataset)
+    return (None, None) if labels is None else (x, labels)
+
+
+def _plot(args, loaded):
+    from . import infoplot  # matplotlib comes with an extra
+    atomic_write(args.plot, infoplot.picture(loaded, Path(args.model).stem, *_inputs(loaded, args.data)))
+    print(f"written: {args.plot}")
+
+
 def run(args):
-    found = describe(artifact.load(models.path(args.model)))
+    if args.data and not args.plot:
+        raise UsageError("--data belongs to --plot")
+    loaded = models.load(args.model)
+    if args.plot:
+        return _plot(args, loaded)
+    found = describe(loaded)
     if args.json:
         print(json.dumps(found, indent=2))
         return
