@@ -151,15 +151,19 @@ def _stage(line):
 
 @functools.cache
 def plan_of(line, text):
-    """The plan of a line ``network NAME board=B [fps=N]``: what ``text``, a plan.toml, says, or where it is empty
-    what ``bnnhw build --scores`` plans today."""
+    """The plan of a line ``network NAME board=B [fps=N]`` or ``network NAME device=D mhz=F [fps=N]``, which is without a
+    board around it: what ``text``, a plan.toml, says, or where it is empty what is planned today."""
     name, (_, p) = line.split()[1], parameters(line)
     network = models.load(name).network
     if text:
         return planfile.loads(text.encode(), network, lower)
-    board = boards.find(p["board"])
-    clock_hz, fabric = int(board.clock(board, board.clock_hz)), devices.find(board.device).family
-    return folding.fold(network, lower(network, scores=True), clock_hz=clock_hz, fps=p.get("fps"), fabric=fabric)
+    if "board" in p:
+        board = boards.find(p["board"])
+        clock_hz, device = int(board.clock(board, board.clock_hz)), board.device
+    else:
+        clock_hz, device = p["mhz"] * 10**6, p["device"]
+    return folding.fold(network, lower(network, scores=True), clock_hz=clock_hz, fps=p.get("fps"),
+                        fabric=devices.find(device).family)
 
 
 def component(line):
@@ -256,8 +260,9 @@ def estimated(row, device):
     plan = plan_of(line, row["plan"])
     for (stage, options), numbers in zip(constant_stages(plan), json.loads(row["constants"]), strict=True):
         circuits.keep(stage, options, device, figures.Estimate(*numbers))
-    board = boards.find(parameters(line)[1]["board"])
-    return figures.whole([estimate.of_plan(plan, device), estimate.of_wrapper(board, plan)], device)
+    board = parameters(line)[1].get("board")
+    around = [estimate.of_wrapper(boards.find(board), plan)] if board else []
+    return figures.whole([estimate.of_plan(plan, device), *around], device)
 
 
 @functools.lru_cache(maxsize=2)
@@ -268,6 +273,8 @@ def _component_verilog(line):
 def verilog_of(line, text, device):
     """(Verilog, its top module, constraints or None) of a line's design."""
     kind, p = parameters(line)
+    if kind == "network" and "board" not in p:
+        return accelerator.verilog(plan_of(line, text), cells=True), accelerator.TOP, None
     if kind == "network":
         plan, board = plan_of(line, text), boards.find(p["board"])
         return accelerator.verilog(plan, cells=True) + board.verilog(identity(plan)), BOARD_TOP, board.constraints(board)

@@ -59,13 +59,12 @@ UNITS = [
     "sumpool size=6 channels=32 kernel=6 bits=1 lanes=8 depth=150",
     "depthwise size=14 channels=16 kernel=3 pe=1 memory=bram depth=700",
     "depthwise size=8 channels=32 kernel=3 pe=16 memory=lut depth=50",
-    "depthwise size=12 channels=16 kernel=3 pe=4 memory=bram bits=1 width=4 pad=1 depth=80",
-    "depthwise size=18 channels=20 kernel=3 pe=5 memory=bram bits=3 width=7 pad=1 offset=9 depth=90",
-    "depthwise size=16 channels=30 kernel=3 pe=10 memory=bram pad=1 depth=60",
+    "depthwise size=12 channels=16 kernel=3 pe=4 memory=bram bits=1 width=4 pad=1 depth=112",
+    "depthwise size=18 channels=20 kernel=3 pe=5 memory=bram bits=3 width=7 pad=1 offset=9 depth=170",
+    "depthwise size=16 channels=30 kernel=3 pe=10 memory=bram pad=1 depth=120",
     "depthwise size=20 channels=24 kernel=3 pe=8 memory=bram bits=4 width=9 pad=1 depth=130",
 ]
-BOARDS = ["board lanes=1 beats=784 result=2 results=11 frames=5", "board lanes=4 beats=196 result=1 results=11 frames=5",
-          "board lanes=16 beats=49 result=2 results=11 frames=5"]
+BOARDS = ["board lanes=1 beats=784 result=2 results=11 frames=5", "board lanes=16 beats=49 result=2 results=11 frames=5"]
 DENSE = [
     "dense n_in=64 n_out=32 pe=16 simd=4 memory=lut", "dense n_in=128 n_out=64 pe=16 simd=1 memory=bram bits=2",
     "dense n_in=256 n_out=128 pe=2 simd=32 memory=bram width=9", "dense n_in=512 n_out=40 pe=1 simd=2 memory=bram masked=1",
@@ -127,19 +126,28 @@ STAGES = [
     "sumpool size=7 channels=36 kernel=7 bits=2 lanes=6 depth=300",
     "depthwise size=15 channels=36 kernel=3 pe=6 memory=bram bits=2 width=6 pad=1 depth=200",
 ]
+ROUTED_STAGES = [
+    "dense n_in=300 n_out=45 pe=9 simd=20 memory=bram", "sumpool size=7 channels=36 kernel=7 bits=2 lanes=6 depth=300",
+    "conv size=9 channels=20 n_out=12 kernel=3 pe=3 simd=10 memory=bram pad=1 depth=42",
+    "depthwise size=15 channels=36 kernel=3 pe=6 memory=bram bits=2 width=6 pad=1 depth=200",
+    "maxpool size=22 channels=40 kernel=2 bits=3 lanes=5 mixed=1 depth=400",
+]
 LAYERS = [      # of shipped networks
     "layer mnist-tfc fc1 pe=8 simd=16 memory=bram", "layer mnist-sfc fc4 pe=1 simd=16 memory=bram",
     "layer mnist-cnn conv2 pe=2 simd=24 memory=bram depth=110", "layer fashion-residual conv0 pe=4 simd=1 memory=bram depth=111",
     "layer cifar10-cnv-narrow conv5 pe=2 simd=16 memory=bram depth=105", "layer fashion-cnn pool3 lanes=4 depth=240",
     "layer fashion-residual act0 lanes=2", "layer fashion-residual norm2 lanes=1",
 ]
-# Shipped networks on boards that they fit: (network, board and what else is asked for, whether to route).
+# Shipped networks without a board, and on boards that they fit: (network, what is asked for, whether to route).
 NETWORKS = [
+    ("mnist-tfc", "device=up5k mhz=24", False), ("mnist-lut4-small", "device=up5k mhz=24", False),
+    ("mnist-lut4", "device=up5k mhz=24", False), ("mnist-tfc", "device=gw1nr-9 mhz=27", False),
+    ("mnist-cnn-small", "device=gw1nr-9 mhz=27", False), ("mnist-cnn", "device=gw2a-18 mhz=27 fps=500", False),
+    ("fashion-residual", "device=ecp5-25f mhz=40 fps=300", False), ("fashion-cnn", "device=ecp5-25f mhz=40 fps=300", False),
+    ("cifar10-cnv-narrow", "device=ecp5-25f mhz=40 fps=100", False), ("mnist-lut6", "device=ecp5-25f mhz=40", False),
+    ("mnist-lut4-wide", "device=ecp5-25f mhz=40", False), ("mnist-sfc", "device=ecp5-25f mhz=40 fps=10000", False),
     ("mnist-cnn", "board=ulx3s-25f", False), ("mnist-cnn-small", "board=icebreaker", False),
-    ("mnist-tfc", "board=ulx3s-25f", False),
-    ("mnist-lut4-small", "board=icebreaker", False), ("mnist-cnn", "board=icebreaker", False),
-    ("fashion-residual", "board=ulx3s-25f", False), ("mnist-tfc", "board=icebreaker fps=10000", False),
-    ("mnist-tfc", "board=icebreaker", True), ("mnist-sfc", "board=ulx3s-25f", True),
+    ("mnist-tfc", "board=ulx3s-25f", False), ("mnist-tfc", "board=tang-nano-9k", True), ("mnist-tfc", "board=icebreaker", True),
 ]
 
 
@@ -148,12 +156,12 @@ def kept_out():
     for line in [*STAGES, *LAYERS]:
         for device in CELLS_ON:
             yield line, device, False
-    for line in STAGES[::3]:
+    for line in ROUTED_STAGES:
         for device in ROUTED_ON:
             yield line, device, True
     for name, where, routed in NETWORKS:
-        board = boards.find(where.split()[0].removeprefix("board="))
-        yield f"network {name} {where}", board.device, routed
+        kind, _, found = where.split()[0].partition("=")
+        yield f"network {name} {where}", boards.find(found).device if kind == "board" else found, routed
 
 
 def all_designs():

@@ -21,7 +21,6 @@ __all__ = ["adder_of_streams", "affine", "comparators", "decision", "down", "fif
 TABLE_BITS = 4              # address bits of a LUT4
 IDENTITY_BYTES = 64         # of the link's answer about itself: its exact number decides nothing
 CHUNK_WORDS = 2 * BANK_BYTES
-LEVELS_OF_COUNT = 1.4       # tables in a row, for every doubling of the bits that are counted: adders of two levels, regrouped
 GROUP = 8                   # words of which there is a table of three inputs: columns share them
 KINDS = 2 ** GROUP // 2     # of such tables, opposites apart
 FEW_WORDS = 12              # of a random table: fewer, and some columns are alike
@@ -153,7 +152,7 @@ def matrix_vector(*, pe, simd, bits_in, words, folds, accumulators, width, start
         full, half = adders(simd)
         total = bits(simd)
         parts.add(count__full=pe * full, count__half=pe * half, count__bit=pe * total)
-        parts.path(path=1, levels=LEVELS_OF_COUNT * math.log2(simd + 1))
+        parts.path(path=1, counting=math.log2(simd + 1))
     else:
         count, tree = tree_of_adders(simd, bits_in)
         total = bits_in + math.ceil(math.log2(simd))
@@ -232,7 +231,7 @@ def affine(*, bits_in, width, lanes, partial, constant, scale_bits, added, colum
     parts.add(**{"affine__constant" if constant else "affine__product": (partial - lanes) * bits_in})
     if changing:
         parts += rom(changing, turns, memory, family, columns)
-    return parts.path(path=1, levels=3, carry=width) + slice_(lanes * width)
+    return parts.path(path=1, levels=2 + math.log2(max(2, scale_bits)), carry=width) + slice_(lanes * width)
 
 
 def adder_of_streams(*, bits_in, scales, width, lanes):
@@ -251,19 +250,19 @@ def decision(*, score, classes, width, scores):
     parts = Parts().add(decision=1, decision__bit=score, decision__index=index)
     if scores:
         parts.add(scores=1, scores__bit=score)
-    return parts.path(path=1, levels=2, carry=score) + slice_((width if scores else index) + 1)
+    return parts.path(path=1, levels=3, carry=score) + slice_((width if scores else index) + 1)
 
 
 def tournament(*, score, classes):
     """The class of scores that come in one word."""
     return Parts().add(tournament=1, tournament__bit=(classes - 1) * score, tournament__pair=classes - 1).path(
-        path=1, levels=2, carry=score) + slice_(bits(classes - 1))
+        path=1, levels=3, carry=score) + slice_(bits(classes - 1))
 
 
 def top(*, lanes, beats, result, frames):
     """AXI4-Stream ports: slices, the guard of frames, the queue of their flags."""
     return Parts().add(top=1, top__bit=8 * lanes, top__counter=bits(beats - 1), top__flag=frames).path(
-        path=1, levels=3, carry=bits(beats - 1)) + slice_(8 * lanes + 1) + slice_(result + 2)
+        path=1, levels=2, carry=bits(beats - 1)) + slice_(8 * lanes + 1) + slice_(result + 2)
 
 
 def link(*, lanes, result_beats, bytes_per_beat, family):
