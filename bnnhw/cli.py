@@ -26,7 +26,8 @@ VERBS = {
     "doctor": ("bnnhw.doctor", "say which tools are there, and what the missing ones cost"),
 }
 # Modules of extras, and the extra that brings them.
-EXTRAS = {"torch": "train", "matplotlib": "train", "PIL": "train", "serial": "host", "onnx": "onnx", "h5py": "onnx",
+EXTRAS = {"torch": "train", "matplotlib": "train", "PIL": "train", "tensorboard": "tensorboard",
+          "serial": "host", "onnx": "onnx", "h5py": "onnx",
           "distributed": "cluster"}
 
 

@@ -7,8 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bnnhw import artifact, cli, datasets, reference  # noqa: E402 - torch first, so that all is skipped without it
-from bnnhw.train import checkpoint, loop, models, recipe  # noqa: E402
+from bnnhw import artifact, cli, datasets, portrait, reference  # noqa: E402 - torch first, so that all is skipped without it
+from bnnhw.train import checkpoint, command, holdout, loop, models, progress, recipe  # noqa: E402
+from bnnhw.train.export import export  # noqa: E402
 from bnnhw.train.loop import Trainer  # noqa: E402
 
 from . import training  # noqa: E402
@@ -77,7 +78,8 @@ def test_metrics_past_the_checkpoint_are_cut_off(tiny, tmp_path, monkeypatch):
 def test_what_it_writes(tiny, tmp_path, capsys):
     assert train("-o", "net.bnn", "--seed", "9", "--epochs", "2") == 0
     out, err = capsys.readouterr()
-    assert err == "" and out.splitlines()[0] == "small: 585 weights of one bit, 2 epochs of 21 steps"
+    assert err == "" and out.splitlines()[0] == (
+        "small: 585 weights of one bit (0.1 KiB), 623 trained parameters, 19 batch norms, 2 epochs of 21 steps on cpu")
     assert out.splitlines()[1].startswith("epoch 1/2: loss ") and "\x1b" not in out
     found = artifact.load(tmp_path / "net.bnn")
     facts, test = found.provenance, training.split(200, 2)
@@ -124,6 +126,8 @@ def test_wrong_arguments(tiny, tmp_path, capsys, arguments, message):
     (["--threads", "0"], "--threads must be at least 1, not 0"),
     (["--epochs", "0"], "--epochs must be at least 1, not 0"),
     (["--seed", "-1"], "--seed must be at least 0, not -1"),
+    (["--patience", "2"], "--patience needs --hold-out, which says what an epoch is tried on"),
+    (["--hold-out", "51"], "--hold-out must be at most 50, not 51"),
     (["--epochs", "x"], "argument --epochs: invalid int value: 'x'"),
 ])
 def test_wrong_usage(tiny, tmp_path, capsys, arguments, message):
@@ -158,7 +162,7 @@ def test_damaged_checkpoint(tiny, tmp_path, capsys, spoil):
 
 def test_checkpoint_is_no_pickle(tmp_path):
     trainer = training.trained(tmp_path, epochs=1)
-    checkpoint.write(tmp_path / "c", trainer)
+    checkpoint.write(tmp_path / "c", trainer, {})
     data = (tmp_path / "c").read_bytes()
     assert json.loads(data[8:8 + int.from_bytes(data[:8], "little")])["__metadata__"]
 
@@ -218,7 +222,114 @@ def test_restoring_goes_on_the_same(tmp_path):
 
 def test_recipe_of_another_network(tmp_path):
     trainer = training.trained(tmp_path, epochs=1)
-    checkpoint.write(tmp_path / "c", trainer)
+    checkpoint.write(tmp_path / "c", trainer, {})
     other = recipe.load(training.small_recipe(tmp_path, hidden="[5]"))
     with pytest.raises(checkpoint.CheckpointError, match=r"c: it was made with hidden \[12, 7\], the recipe says \[5\]$"):
-        checkpoint.read(tmp_path / "c", Trainer(models.build(other, training.split(600, 1)), other, training.split(600, 1)))
+        checkpoint.read(tmp_path / "c", Trainer(models.build(other, training.split(600, 1)), other, training.split(600, 1)), {})
+
+
+def test_dry_run(tiny, tmp_path, capsys):
+    """Bits and parameters as counted by hand; nothing is written, and no -o is needed."""
+    assert train("--dry-run", "--hold-out", "10") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[1].split() == ["linears.0", "12x40", "480", "480"] and out[3].split() == ["linears.2", "3x7", "21", "21"]
+    assert out[4] == "small: 585 weights of one bit (0.1 KiB), 623 trained parameters, 19 batch norms"
+    assert out[5] == ("542 inputs of shape 5x4x2, 59 held out, 200 for the test, 3 classes; 4 epochs of 19 steps")
+    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
+    assert 585 == 40 * 12 + 12 * 7 + 7 * 3 and 623 == 585 + 2 * 19
+
+
+def test_held_out_part():
+    """The same share of each class, always the same rows, in order; none in both."""
+    whole = training.split(500, 4)
+    rest, held = holdout.parted(whole, 20)
+    share = np.bincount(whole.labels) * 0.2
+    assert np.bincount(held.labels).tolist() == [round(count) for count in share] and len(rest.labels) + len(held.labels) == 500
+    rows = {image.tobytes(): row for row, image in enumerate(whole.images)}
+    mine, theirs = ([rows[image.tobytes()] for image in part.images] for part in (rest, held))
+    assert sorted(mine + theirs) == list(range(500)) and mine == sorted(mine) and theirs == sorted(theirs)
+    assert [whole.labels[row] for row in theirs] == held.labels.tolist()
+    assert np.array_equal(holdout.parted(whole, 20)[1].images, held.images)
+
+
+def test_held_out_part_is_tried_as_export_would(tmp_path):
+    trainer = training.trained(tmp_path, epochs=2)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    part = training.split(90, 5)
+    found = holdout.HeldOut(trainer.images, part).accuracy(trainer.model)
+    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
+    loop.reestimate(trainer.model, trainer.images)
+    assert found == loop.accuracy(trainer.model, torch.from_numpy(part.images), torch.from_numpy(part.labels))
+
+
+@pytest.mark.parametrize("patience", [None, 2])
+def test_the_best_epoch_is_exported(tiny, tmp_path, monkeypatch, capsys, patience):
+    """Accuracy on the held-out part is made up: epoch 2 is the best."""
+    made_up, tried = iter([0.5, 0.75, 0.75, 0.25, 0.5, 0.5]), []
+    monkeypatch.setattr(holdout.HeldOut, "accuracy", lambda self, model: next(made_up))
+    original = Trainer.run_epoch
+
+    def run_epoch(self, *rest):
+        row = original(self, *rest)
+        tried.append({name: value.clone() for name, value in self.model.named_parameters()})
+        return row
+    monkeypatch.setattr(Trainer, "run_epoch", run_epoch)
+    exported = []
+    monkeypatch.setattr(command, "export", lambda trainer, test: exported.append(trainer) or export(trainer, test))
+    assert train("-o", "net.bnn", "--epochs", "6", "--hold-out", "20", *(["--patience", "2"] if patience else [])) == 0
+    assert len(tried) == (4 if patience else 6) and "epoch 2 is the best on what was held out" in capsys.readouterr().out
+    assert all(torch.equal(value, tried[1][name]) for name, value in exported[0].model.named_parameters())
+    facts = artifact.load(tmp_path / "net.bnn").provenance
+    assert (facts["epoch"], facts["held_out_percent"]) == (2, 20)
+    assert [row["held_accuracy"] for row in without_time(tmp_path / "net.bnn.train/metrics.jsonl")][:2] == [0.5, 0.75]
+
+
+def test_resume_with_a_held_out_part(tiny, tmp_path, monkeypatch, capsys):
+    def held(*arguments):
+        return train(*arguments, "--hold-out", "20", "--patience", "3")
+    assert held("-o", "whole.bnn") == 0
+    with monkeypatch.context() as patched:
+        interrupt(patched, 2, 5)
+        assert held("-o", "parts.bnn") == 130
+    assert train("-o", "parts.bnn", "--resume") == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith("it was made with hold_out 20, now it is None")
+    assert held("-o", "parts.bnn", "--resume") == 0
+    assert (tmp_path / "parts.bnn").read_bytes() == (tmp_path / "whole.bnn").read_bytes()
+
+
+def test_resume_with_other_data(tmp_path, monkeypatch, capsys):
+    """The checkpoint knows what it was trained on."""
+    monkeypatch.chdir(tmp_path)
+    for name, seed in (("a", 1), ("b", 2)):
+        part = training.split(60, seed)
+        np.savez(f"{name}.npz", images=part.images, labels=part.labels)
+    training.small_recipe(tmp_path)
+    assert train("-o", "net.bnn", "--data", "a.npz", "--epochs", "1") == 0
+    assert train("-o", "net.bnn", "--data", "b.npz", "--epochs", "1", "--resume") == 1
+    assert "checkpoint.safetensors: it was made with data '" in capsys.readouterr().err
+
+
+def test_flips_are_counted(tiny, tmp_path):
+    """Of each neuron the share of its weights whose sign is another than at first."""
+    assert train("-o", "net.bnn") == 0
+    found = artifact.load(tmp_path / "net.bnn")
+    first = models.build(recipe.load("small.toml"), training.split(601, 1))
+    for layer, (name, counts) in zip(first.binary_layers, portrait.flips(found.provenance).items(), strict=True):
+        turned = (found.network.operations[name].weights != layer.signs().detach().numpy()).sum(axis=1).tolist()
+        size = layer.weight.shape[1]
+        assert counts == [sum(k * size <= 20 * count < (k + 1) * size for count in turned) for k in range(20)]
+
+
+def test_tensorboard(tiny, tmp_path, capsys):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    assert train("-o", "net.bnn", "--tensorboard", "--epochs", "2") == 0
+    events = reader.EventAccumulator(str(tmp_path / "net.bnn.train/tensorboard")).Reload()
+    rows = [json.loads(line) for line in (tmp_path / "net.bnn.train/metrics.jsonl").read_text().splitlines()]
+    assert set(events.Tags()["scalars"]) == set(rows[0]) - {"epoch"}
+    assert [(point.step, np.float32(point.value)) for point in events.Scalars("loss")] == [
+        (row["epoch"], np.float32(row["loss"])) for row in rows]
+
+
+@pytest.mark.parametrize("seconds, text", [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5990, "100 min"), (6000, "1.7 h")])
+def test_durations(seconds, text):
+    assert progress.duration(seconds) == text

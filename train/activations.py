@@ -7,7 +7,7 @@ begin, in what the binarizer takes.
 import torch
 from torch import nn
 
-from .estimators import Piece, sign, stochastic_sign
+from .estimators import Piece, sign, stochastic_sign, uniform
 
 __all__ = ["Levels", "RSign", "Relu", "SignActivation", "StochasticSignActivation"]
 
@@ -39,7 +39,7 @@ class StochasticSignActivation(SignActivation):
     Hubara et al., "Binarized Neural Networks", 2016, arXiv:1602.02830.
     """
     def forward(self, x, generator=None):
-        return stochastic_sign(x, self.estimator, generator) if self.training else sign(x, self.estimator)
+        return stochastic_sign(x, self.estimator, uniform(x, generator)) if self.training else sign(x, self.estimator)
 
 
 class RSign(SignActivation):

@@ -12,7 +12,7 @@ from ..files import atomic_write
 
 __all__ = ["CheckpointError", "write", "read"]
 
-KEY = "bnnhw.train"     # the one metadata key; its value is JSON: epoch, recipe, digest
+KEY = "bnnhw.train"     # the one metadata key; its value is JSON: epoch, recipe, facts, digest
 
 
 class CheckpointError(UserError, ValueError):
@@ -27,9 +27,10 @@ def _digest(tensors):
     return state.hexdigest()
 
 
-def write(path, trainer):
-    """Write ``trainer``'s state to ``path``, whole or not at all."""
+def write(path, trainer, facts):
+    """Write ``trainer``'s state and ``facts``, plain JSON values by name, to ``path``, whole or not at all."""
     tensors, values = trainer.state()
+    values["facts"] = facts
     values["digest"] = _digest(tensors)
     atomic_write(path, save({name: value.contiguous() for name, value in tensors.items()},
                             metadata={KEY: json.dumps(values, sort_keys=True)}))
@@ -42,19 +43,19 @@ def _parse(data):
     values = json.loads(header["__metadata__"][KEY])
     if values["digest"] != _digest(tensors):
         raise ValueError("digest")
-    return tensors, values["epoch"], values["recipe"]
+    return tensors, values["epoch"], values["recipe"], values.get("facts", {})
 
 
-def read(path, trainer):
+def read(path, trainer, facts):
     """Let ``trainer`` go on from ``path``.
 
     Raises
     ------
     CheckpointError
-        No such file, a damaged one, or one of another recipe: the message names the key that differs.
+        No such file, a damaged one, or one of another recipe or other facts: the message names the key that differs.
     """
     try:
-        tensors, epoch, made_with = _parse(Path(path).read_bytes())
+        tensors, epoch, made_with, known = _parse(Path(path).read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no checkpoint to resume from") from None
     except (SafetensorError, KeyError, TypeError, ValueError):
@@ -62,4 +63,7 @@ def read(path, trainer):
     for key, value in trainer.recipe.model_dump().items():
         if made_with.get(key) != value:
             raise CheckpointError(f"{path}: it was made with {key} {made_with.get(key)!r}, the recipe says {value!r}")
+    for key, value in facts.items():
+        if known.get(key) != value:
+            raise CheckpointError(f"{path}: it was made with {key} {known.get(key)!r}, now it is {value!r}")
     trainer.restore(tensors, epoch)

@@ -18,6 +18,8 @@ def curves(metrics, title):
     panels[0].plot(epochs, [row["loss"] for row in metrics])
     panels[0].set(ylabel="loss", yscale="log")
     panels[1].plot(epochs, [100 * row["train_accuracy"] for row in metrics], label="training passes")
+    if metrics and "held_accuracy" in metrics[0]:
+        panels[1].plot(epochs, [100 * row["held_accuracy"] for row in metrics], label="held out")
     panels[1].plot(epochs, [100 * row["test_accuracy"] for row in metrics], label="test")
     panels[1].set(ylabel="accuracy in %")
     panels[1].legend()

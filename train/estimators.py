@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 __all__ = ["ApproxSign", "ESTIMATORS", "Ede", "Estimator", "HardTanh", "Identity", "Piece", "SwishSign", "sign",
-           "stochastic_sign"]
+           "stochastic_sign", "uniform"]
 
 
 class Piece(nn.Module):
@@ -123,10 +123,10 @@ class _Sign(torch.autograd.Function):
 
 class _StochasticSign(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, estimator, generator):
+    def forward(ctx, x, estimator, drawn):
         ctx.estimator = estimator
         ctx.save_for_backward(x)
-        return (torch.rand(x.shape, generator=generator) < (x + 1) / 2).to(x.dtype).mul_(2).sub_(1)
+        return (drawn < (x + 1) / 2).to(x.dtype).mul_(2).sub_(1)
 
     @staticmethod
     def backward(ctx, gradient):
@@ -139,10 +139,24 @@ def sign(x, estimator):
     return _Sign.apply(x, estimator)
 
 
-def stochastic_sign(x, estimator, generator):
+def uniform(x, generator):
+    """For each element of ``x``, (N, ...), a number from 0 to 1 by lot.
+
+    Where several processes share a batch, of which ``x`` has some rows, these are the numbers that one process would draw for
+    them (:mod:`bnnhw.train.distributed`).
+    """
+    if (rows := getattr(generator, "rows", None)) is None:
+        return torch.rand(x.shape, generator=generator).to(x.device)
+    count, share = rows
+    return torch.rand((count, *x.shape[1:]), generator=generator)[share].to(x.device)
+
+
+def stochastic_sign(x, estimator, drawn):
     """+1 with probability max(0, min(1, (x + 1) / 2)), else -1; gradients pass by ``estimator``, whatever was drawn.
+
+    ``drawn`` are numbers from 0 to 1 by lot, in the shape of ``x``.
 
     The mean is ``x`` clipped to [-1, 1], so that the gradient of hardtanh is that of the mean. Courbariaux et al.,
     "BinaryConnect", 2015, arXiv:1511.00363.
     """
-    return _StochasticSign.apply(x, estimator, generator)
+    return _StochasticSign.apply(x, estimator, drawn)

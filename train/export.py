@@ -333,7 +333,7 @@ def _last_sums(model, images):
 
 @torch.no_grad()
 def export(trainer, test):
-    """The :class:`Artifact` of a trained network, its batch norms re-estimated, checked on the whole test set.
+    """The :class:`Artifact` of a trained network, its batch norms re-estimated, checked on the whole test set, on the processor.
 
     Parameters
     ----------
@@ -345,7 +345,7 @@ def export(trainer, test):
     ExportError
         A batch norm that is not finite, or any difference between trained model and golden model.
     """
-    model, recipe = trainer.model, trainer.recipe
+    model, recipe = trainer.model.cpu(), trainer.recipe     # what a processor computes is what is exported
     reestimate(model, trainer.images)
     images, labels = torch.from_numpy(test.images.copy()), torch.from_numpy(test.labels)
     model.eval()
@@ -361,7 +361,8 @@ def export(trainer, test):
         "test_right": round(right * len(labels)), "test_accuracy": right, "test_ties": tied,
         "checked": {"images": len(labels), "differing_decisions": 0, "differing_hidden_values": 0},
         "float32_ties": facts["ties"],
-        "trained_on": {"device": "cpu", "machine": platform.machine(), "threads": torch.get_num_threads()},
+        "trained_on": {"device": trainer.team.device.type, "machine": platform.machine(), "threads": torch.get_num_threads(),
+                       "processes": trainer.team.size},
         "versions": {"bnnhw": __version__, "torch": torch.__version__, "numpy": np.__version__,
                      "python": ".".join(map(str, sys.version_info[:3]))},
     }

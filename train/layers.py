@@ -7,6 +7,7 @@ products of training, golden model and hardware agree whatever the order of summ
 import torch
 from torch import nn
 
+from .estimators import uniform
 from .weights import ClippedSigns
 
 __all__ = ["BatchNorm", "BinaryConv2d", "BinaryLinear", "FixedPointNorm"]
@@ -75,7 +76,7 @@ class BinaryLinear(_Binary):
         """
         if not (self.training and share):
             return self.sums(x, generator)
-        kept = torch.rand(x.shape, generator=generator) >= share
+        kept = uniform(x, generator) >= share
         return self.sums(x * kept, generator) / (1 - share)
 
 
@@ -118,6 +119,7 @@ class BatchNorm(nn.Module):
     """
     eps = 1e-5
     momentum = 0.1
+    moments = None      # in training by several processes :func:`bnnhw.train.distributed.moments`
 
     def __init__(self, channels):
         super().__init__()
@@ -127,12 +129,23 @@ class BatchNorm(nn.Module):
         self.register_buffer("var", torch.ones(channels))
 
     def forward(self, s):
+        if self.training and self.moments:
+            mean, var, count = self.moments(s)
+            self.follow(mean, var * (count / max(count - 1, 1)))
+            mean, scale = (value.view(-1, *[1] * (s.ndim - 2)) for value in (mean, self.gamma / torch.sqrt(var + self.eps)))
+            return (s - mean) * scale + self.beta.view(mean.shape)
         if self.training:
             return nn.functional.batch_norm(s, self.mean, self.var, self.gamma, self.beta, True, self.momentum, self.eps)
         mean, var, gamma, beta = (value.view(-1, *[1] * (s.ndim - 2)) for value in (self.mean, self.var, self.gamma, self.beta))
         centred = s - mean
         scaled = centred * (1 / torch.sqrt(var + self.eps))
         return scaled * gamma + beta
+
+    @torch.no_grad()
+    def follow(self, mean, var):
+        """Let the running averages follow a batch's statistics."""
+        self.mean.lerp_(mean, self.momentum)
+        self.var.lerp_(var, self.momentum)
 
 
 class _Round(torch.autograd.Function):
@@ -164,9 +177,7 @@ class FixedPointNorm(BatchNorm):
     def forward(self, s):
         mean, var = self.mean, self.var
         if self.training:
-            mean, var = s.mean((0, 2, 3)), s.var((0, 2, 3), correction=0)
-            with torch.no_grad():
-                self.mean.lerp_(mean, self.momentum)
-                self.var.lerp_(var, self.momentum)
+            mean, var, _ = self.moments(s) if self.moments else (s.mean((0, 2, 3)), s.var((0, 2, 3), correction=0), None)
+            self.follow(mean, var)
         scale, offset = (value.view(-1, 1, 1) for value in self.integers(mean, var))
         return (scale * s + offset) / self.one

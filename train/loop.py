@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from . import models
+from .distributed import Alone
 from .estimators import Piece
 from .layers import BatchNorm
 from .methods import Chosen, FloatTwin
@@ -57,9 +58,9 @@ def accuracy(model, images, labels):
     """Share of ``images`` that the model, in eval mode, gives the right class (lowest index of equals)."""
     model.eval()
     right = 0
-    size = model.evaluation_batch
+    size, device = model.evaluation_batch, next(model.parameters()).device
     for part, truth in zip(images.split(size), labels.split(size), strict=True):
-        right += int((model(part).argmax(1) == truth).sum())
+        right += int((model(part.to(device)).argmax(1).cpu() == truth).sum())
     return right / len(labels)
 
 
@@ -71,8 +72,9 @@ def reestimate(model, images):
     and variance are computed from exact totals.
     """
     model.eval()
+    device = next(model.parameters()).device
     for norm in (m for m in model.modules() if isinstance(m, BatchNorm)):
-        totals, count = torch.zeros(2, norm.gamma.numel(), dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+        totals, count = (torch.zeros(shape, dtype=torch.float64, device=device) for shape in ((2, norm.gamma.numel()), (1,)))
 
         def add(module, inputs, totals=totals, count=count):
             sums = inputs[0].double().transpose(0, 1).flatten(1)        # a row for each channel
@@ -81,7 +83,7 @@ def reestimate(model, images):
 
         with norm.register_forward_pre_hook(add):
             for part in images.split(model.evaluation_batch):
-                model(part)
+                model(part.to(device))
         mean, square = totals / count
         norm.mean.copy_(mean)
         norm.var.copy_((square - mean.square()).clamp(min=0))
@@ -98,19 +100,22 @@ def _groups(model, recipe):
 
 
 class Trainer:
-    """Trains ``model`` by ``recipe``; all its state is in :meth:`state`, so that a run can go on after any epoch.
+    """Trains ``model`` by ``recipe``, with the others of a ``team``; all its state is in :meth:`state`, so that a run can go on
+    after any epoch.
 
     Randomness comes from a generator that is seeded by the recipe's seed and the epoch, so a run that was interrupted gives
     bit for bit what an uninterrupted one gives, on the same machine with the same number of threads.
     """
-    def __init__(self, model, recipe, split):
-        self.model, self.recipe = model, recipe
+    def __init__(self, model, recipe, split, team=None):
+        self.model, self.recipe, self.team = model, recipe, team or Alone()
+        self.acting = self.team.wrapped(model)
         self.images, self.labels = torch.from_numpy(split.images.copy()), torch.from_numpy(split.labels)
         self.method = Chosen(recipe)
         self.optimizer = self.method.optimizer(_groups(model, recipe))
         self.epoch = 0
         self.steps = math.ceil(len(self.labels) / recipe.batch)
-        self.teacher = float_twin(recipe, split, self.method.lessons()) if self.method.lessons() else None
+        lessons = self.method.lessons()
+        self.teacher = float_twin(recipe, split, lessons, Alone(self.team.device)) if lessons else None
         self._schedule()
 
     def _schedule(self):
@@ -134,7 +139,7 @@ class Trainer:
         if self.teacher:
             self.teacher.model.eval()
             with torch.no_grad():
-                taught = self.teacher.model(images)
+                taught = self.teacher.acting(images)
         penalty = sum(layer.weights.penalty(layer.weight) for layer in self.model.binary_layers if hasattr(layer, "weights"))
         return self.method.loss(self.recipe, scores, labels, taught) + penalty
 
@@ -150,7 +155,7 @@ class Trainer:
         self._schedule()
         self.method.on_epoch(self)
         before = [layer.signs().detach().clone() for layer in self.model.binary_layers]
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.epoch)
+        generator = self.team.generator().manual_seed(self.recipe.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.labels), generator=generator)
         loss_sum, right = 0.0, 0
         self.model.train()
@@ -166,15 +171,19 @@ class Trainer:
                 mirrored = torch.rand(len(images), generator=generator) < 0.5
                 images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
             self._set_rates(self.epoch * self.steps + step)
-            scores = self.model(images, generator)
-            loss = self._loss(images, labels, scores)
+            share = self.team.share(len(chosen), generator)
+            images, labels = images[share].to(self.team.device), labels[share].to(self.team.device)
+            with torch.autocast(self.team.device.type, enabled=False):      # sums are integers: no bfloat16 holds them
+                scores = self.acting(images, generator)
+                loss = self._loss(images, labels, scores)
             self.optimizer.zero_grad()
-            loss.backward()
+            (loss * (len(labels) * self.team.size / len(chosen))).backward()    # so that the processes' mean is the batch's
             self.method.step(self.optimizer, self.model.binary_layers)
             self.model.after_step()
             loss_sum += loss.item() * len(labels)
             right += int((scores.argmax(1) == labels).sum())
             on_step()
+        loss_sum, right = self.team.total(loss_sum, right)
         flipped = sum(int((a != layer.signs()).sum()) for a, layer in zip(before, self.model.binary_layers, strict=True))
         self.epoch += 1
         self._schedule()
@@ -189,6 +198,7 @@ class Trainer:
             tensors |= {f"optimizer.{index}.{key}": value for key, value in entry.items()}
         if self.teacher:
             tensors |= {f"teacher.{name}": value for name, value in self.teacher.model.state_dict().items()}
+        tensors = {name: value.cpu() for name, value in tensors.items()}
         return tensors, {"epoch": self.epoch, "recipe": self.recipe.model_dump()}
 
     def restore(self, tensors, epoch):
@@ -208,8 +218,8 @@ class Trainer:
         self._schedule()
 
 
-def float_twin(recipe, split, epochs):
+def float_twin(recipe, split, epochs, team=None):
     """A :class:`Trainer` of the same layers with float weights and ReLU, on the same images, for ``epochs`` epochs."""
     chosen = recipe.model_copy(update={"methods": [FloatTwin()], "epochs": epochs, "learning_rate": TWIN_RATE,
                                        "loss": "cross-entropy"})
-    return Trainer(models.build(chosen, split), chosen, split)
+    return Trainer(models.build(chosen, split), chosen, split, team)

@@ -74,7 +74,9 @@ class StochasticSigns(ClippedSigns):
     Courbariaux et al., "BinaryConnect", 2015, arXiv:1511.00363.
     """
     def forward(self, weight, generator=None):
-        return stochastic_sign(weight, self.estimator, generator) if self.training else self.signs(weight)
+        if not self.training:
+            return self.signs(weight)
+        return stochastic_sign(weight, self.estimator, torch.rand(weight.shape, generator=generator).to(weight.device))
 
     def signs(self, weight):
         return sign(weight, self.estimator)
