@@ -95,7 +95,7 @@ def test_designs_kept_out_of_the_fit(calibrate):
     for row, _, cells, rate, brams in found:
         if not brams or abs(cells or 0) > calibrate.CELLS_LIMIT or abs(rate or 0) > calibrate.RATE_LIMIT:
             wrong[row["design"], row["device"]] = cells, rate, brams
-    assert len(wrong) <= 1, wrong
+    assert not wrong
     assert sum(cells is not None for _, _, cells, _, _ in found) >= 30
     assert sum(rate is not None for _, _, _, rate, _ in found) >= 5
 
