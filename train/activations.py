@@ -97,7 +97,7 @@ class Levels(Piece):
 
 class Relu(Piece):
     """max(0, x): of the float twin. There is no hardware for it."""
-    base, unit = 0, 1.0
+    base, step, unit = 0, 1, 1.0
 
     def forward(self, x, generator=None):
         return x.relu()

@@ -113,7 +113,8 @@ class ResidualCnn(_Cnn):
         height, width, channels = shape
         self.pools, self.shortcuts, self.one = recipe.pools, recipe.shortcuts, 2.0**recipe.fraction_bits
         if self.method.scale(1, generator) is not None or self.method.activation(recipe, 1).step != 2:
-            raise RecipeError("key 'methods': a residual network takes none with scales or with activations of several bits")
+            raise RecipeError("key 'methods': a residual network takes none with scales, a teacher or activations of several "
+                              "bits")
 
         def conv(n_in, padding):
             pieces = self._pieces(recipe.width if padding else 0, recipe.width)

@@ -14,7 +14,7 @@ __all__ = ["ApproxSign", "ESTIMATORS", "Ede", "Estimator", "HardTanh", "Identity
 class Piece(nn.Module):
     """A part of a network that may change from epoch to epoch by a schedule."""
     def on_epoch(self, epoch, epochs):
-        """Called before epoch ``epoch`` (from 0) of ``epochs``, and with ``epochs`` when all are done."""
+        """Called before epoch ``epoch`` (from 0) of ``epochs``; export finds what the last epoch left."""
 
 
 class Estimator(Piece):

@@ -116,13 +116,13 @@ class Trainer:
         self.steps = math.ceil(len(self.labels) / recipe.batch)
         lessons = self.method.lessons()
         self.teacher = float_twin(recipe, split, lessons, Alone(self.team.device)) if lessons else None
-        self._schedule()
+        self._schedule(0)
 
-    def _schedule(self):
+    def _schedule(self, epoch):
         """Tell the parts of the network what epoch it is."""
         for piece in self.model.modules():
             if isinstance(piece, Piece):
-                piece.on_epoch(self.epoch, self.recipe.epochs)
+                piece.on_epoch(epoch, self.recipe.epochs)
 
     def learning_rate(self, step):
         """The rate of ``step``, counted over all epochs: by default a cosine from the recipe's rate to 0."""
@@ -152,7 +152,7 @@ class Trainer:
         start, processor_start = time.perf_counter(), time.process_time()
         while self.teacher and self.teacher.epoch < self.teacher.recipe.epochs:
             self.teacher.run_epoch()
-        self._schedule()
+        self._schedule(self.epoch)
         self.method.on_epoch(self)
         before = [layer.signs().detach().clone() for layer in self.model.binary_layers]
         generator = self.team.generator().manual_seed(self.recipe.seed * 1_000_003 + self.epoch)
@@ -186,7 +186,6 @@ class Trainer:
         loss_sum, right = self.team.total(loss_sum, right)
         flipped = sum(int((a != layer.signs()).sum()) for a, layer in zip(before, self.model.binary_layers, strict=True))
         self.epoch += 1
-        self._schedule()
         return {"epoch": self.epoch, "loss": loss_sum / len(self.labels), "train_accuracy": right / len(self.labels),
                 "flip_ratio": flipped / sum(a.numel() for a in before), "seconds": time.perf_counter() - start,
                 "processor_seconds": time.process_time() - processor_start}
@@ -215,7 +214,7 @@ class Trainer:
                                                 if name.startswith("teacher.")})
             self.teacher.epoch = self.teacher.recipe.epochs
         self.epoch = epoch
-        self._schedule()
+        self._schedule(max(epoch - 1, 0))       # as the last epoch left them
 
 
 def float_twin(recipe, split, epochs, team=None):

@@ -37,7 +37,10 @@ class Bop(torch.optim.Adam):
                 continue
             gamma = self.gamma * group["lr"] / first
             for weight in group["params"]:
-                average = self.state[weight].setdefault("average", torch.zeros_like(weight))
+                state = self.state[weight]
+                if not state:
+                    state |= {"step": torch.zeros(()), "average": torch.zeros_like(weight)}     # Adam wants to see a step
+                average = state["average"]
                 average.mul_(1 - gamma).add_(weight.grad, alpha=gamma)
                 weight[(average.abs() > self.threshold) & (average * weight > 0)] *= -1
                 weight.grad = None      # so that Adam leaves it alone

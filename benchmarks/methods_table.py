@@ -1,0 +1,116 @@
+"""Table and picture of benchmarks/methods.py, in docs/recipes.md and docs/methods.svg."""
+
+import io
+import statistics
+from pathlib import Path
+
+import matplotlib
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from bnnhw.files import atomic_write
+
+__all__ = ["BEGIN", "END", "summary", "table", "write"]
+
+DOCS = Path(__file__).parent.parent / "docs"
+BEGIN, END = "<!-- methods: python benchmarks/methods.py --write -->\n", "<!-- end of methods -->\n"
+TWIN = "float-twin"
+COLUMNS = [(dataset, network) for network in ("mlp", "cnn") for dataset in ("mnist", "fashion-mnist")]
+TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "mlp": "MLP", "cnn": "CNN"}
+
+
+def summary(rows):
+    """{(dataset, network): {method: its rows}}, in the order in which they were measured."""
+    found = {}
+    for row in rows:
+        found.setdefault((row["dataset"], row["network"]), {}).setdefault(row["method"], []).append(row)
+    return found
+
+
+def _mean(rows, key):
+    return statistics.mean(row[key] for row in rows)
+
+
+def _cell(rows):
+    """Accuracy: mean, and how far the seeds are apart."""
+    if not rows:
+        return "-"
+    values = [row["test_accuracy_percent"] for row in rows]
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}"
+
+
+def _lines(header, body):
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in (header, ["---"] * len(header), *body))
+
+
+def table(rows):
+    """The Markdown between the markers."""
+    found = summary(rows)
+    columns = [column for column in COLUMNS if column in found]
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    seeds = max(len(runs) for column in columns for runs in found[column].values())
+    body = []
+    for method in methods:
+        timed = next((found[column][method] for column in columns if method in found[column]), None)
+        flips = "-" if method == TWIN else f"{_mean(timed, 'flips_last_epoch_percent'):.2f} %"
+        cells = [_cell(found[column].get(method, [])) for column in columns]
+        body.append([method, *cells, f"{_mean(timed, 'processor_s'):.0f} s", flips])
+    epochs = {row["network"]: row["epochs"] for row in rows}
+    exact = [row for row in rows if row["method"] != TWIN]
+    text = [f"Right test images in percent, mean ± standard deviation of {seeds} seeds; "
+            + ", ".join(f"{TITLES[network]} {count} epochs" for network, count in epochs.items())
+            + ". Processor time and share of the weights that flip in the last epoch are those of the first column.\n\n",
+            _lines(["method", *(f"{TITLES[dataset]}, {TITLES[network]}" for dataset, network in columns), "time", "flips"], body),
+            f"\nOf {len(exact)} exported networks, {sum(row['differing_decisions'] for row in exact)} of "
+            f"{sum(row['compared_images'] for row in exact):,} decisions and "
+            f"{sum(row['differing_hidden_values'] for row in exact)} hidden values differ between trained and golden model; of "
+            f"{sum(row['verilog_images'] for row in exact):,} images through the generated Verilog, "
+            f"{sum(row['verilog_mismatches'] for row in exact)}.\n"]
+    gaps = [_gap(column, found[column]) for column in columns if {TWIN, "binarynet"} <= found[column].keys()]
+    if gaps:
+        text += ["\nThe two claims of the literature. What one bit costs, and files:\n\n",
+                 _lines(["network", "float twin", "binarynet", "best of one bit", "gap of binarynet", "gap of the best",
+                         "float32 weights", "weights in the .bnn", "times smaller", "whole .bnn"], gaps)]
+    return "".join(text)
+
+
+def _gap(column, runs):
+    """Accuracy in points, sizes in bytes; the best is that of the signs, so not of activations of several bits."""
+    means = {method: _mean(own, "test_accuracy_percent") for method, own in runs.items() if "connect" not in method}
+    twin = means.pop(TWIN)
+    best = max(means, key=means.get)
+    bytes_, own = runs[TWIN][0]["float32_weights_bytes"], runs["binarynet"][0]
+    return [f"{TITLES[column[0]]}, {TITLES[column[1]]}", f"{twin:.2f} %", f"{means['binarynet']:.2f} %",
+            f"{means[best]:.2f} % ({best})", f"{twin - means['binarynet']:.2f}", f"{twin - means[best]:.2f}", f"{bytes_:,} bytes",
+            f"{own['packed_weights_bytes']:,} bytes", f"{bytes_ / own['packed_weights_bytes']:.1f}",
+            f"{own['file_bytes']:,} bytes"]
+
+
+def picture(rows):
+    """SVG: each seed a dot, one panel for each data set and network."""
+    found = summary(rows)
+    columns = [column for column in COLUMNS if column in found]
+    methods = list(dict.fromkeys(row["method"] for row in rows))[::-1]
+    figure = Figure(figsize=(3 * len(columns) + 2, 5), layout="constrained")
+    FigureCanvasSVG(figure)
+    panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    for panel, column in zip(panels, columns, strict=True):
+        for place, method in enumerate(methods):
+            values = [row["test_accuracy_percent"] for row in found[column].get(method, [])]
+            panel.plot(values, [place] * len(values), "o", markersize=4, alpha=0.7, color="C1" if method == TWIN else "C0")
+        panel.set(title=f"{TITLES[column[0]]}, {TITLES[column[1]]}", xlabel="right test images in %", yticks=range(len(methods)),
+                  yticklabels=methods)
+        panel.grid(alpha=0.3)
+    file = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "methods"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
+
+
+def write(rows):
+    """Put both into the documentation."""
+    page = DOCS / "recipes.md"
+    before, rest = page.read_text().split(BEGIN)
+    atomic_write(page, before + BEGIN + "\n" + table(rows) + "\n" + END + rest.split(END)[1])
+    atomic_write(DOCS / "methods.svg", picture(rows))
