@@ -48,7 +48,8 @@ __all__ = ["HARNESS", "PLAIN", "component", "constant_stages", "estimated", "har
 
 HARNESS, PLAIN = "harness", "plain"       # modules around a design
 CODE_BYTES = 2          # of a result beat
-OPTIONS = ("pe", "simd", "memory", "depth", "lanes")
+PIPELINE = ("registers=", "slices=")
+OPTIONS = ("pe", "simd", "memory", "depth", "lanes", "registers", "slices")
 
 
 def parameters(line):
@@ -127,7 +128,8 @@ def _stage(line):
     if line.startswith("layer "):
         return _shipped(line)
     kind, p = parameters(line)
-    rng = np.random.default_rng(random.Random(line).getrandbits(64))
+    same = " ".join(word for word in line.split() if not word.startswith(PIPELINE))      # with more registers, too
+    rng = np.random.default_rng(random.Random(same).getrandbits(64))
     if kind in ("dense", "conv", "depthwise"):
         stage = _weighted(kind, p, rng)
     elif kind in ("maxpool", "sumpool"):
@@ -145,7 +147,7 @@ def _stage(line):
                             lo=-(2 ** (p["bits"] - 1)), step=p.get("step", 2))
     else:
         return None
-    table = {name: p[name] for name in OPTIONS if name in p}
+    table = {name: bool(p[name]) if name == "slices" else p[name] for name in OPTIONS if name in p}
     return stage, stage.parse(table | ({} if kind in ("class", "scores") else {"kind": kind}))
 
 

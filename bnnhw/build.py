@@ -117,7 +117,10 @@ def _plan(args, network, board, device, hz):
     clock_hz = _real_clock(hz, board)
     stages, buffers_ = lower(network, scores=args.scores), args.buffers or "rate"
     if device and (has_estimates(device) or args.latency or args.fps == folding.AS_FAST_AS_FITS):
-        planner = Planner(stages, device, clock_hz, board, fabric=device.family)
+        fast = {}
+        if args.clock == AUTO:      # it is routing that says which paths are too long
+            fast = {"path_ns": 1e9 / board.clock_hz, "register_ns": 1e9 / closure.goal_hz(device)}
+        planner = Planner(stages, device, clock_hz, board, fabric=device.family, **fast)
         chosen = folding.choose(network, planner, fps=args.fps, latency=args.latency, buffers=buffers_)
         return chosen.plan, str(chosen)
     plan = folding.fold(network, stages, clock_hz=clock_hz, fps=args.fps, buffers=buffers_, fabric=device and device.family)

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnhw.gateware.conv import DepthwiseConv, FoldedConv
-from bnnhw.gateware.mvtu import Codes, Signs
+from bnnhw.gateware.mvtu import Codes, Signs, most_registers
 from bnnhw.gateware.window import border_classes
 from bnnhw.stages import timing, window_timing
-from bnnhw.stages.unit_timing import Chain
+from bnnhw.stages.unit_timing import buffered
 
 
 def windows(x, kernel, stride, padding, fill):
@@ -42,7 +42,7 @@ def bases(x_shape, weights, stride, padding, fill, lo, most):
 
 
 def case(seed, *, image, kernel, stride, padding, pe, folds, simd, groups, bits, ternary, signs, fill, depthwise, more=0,
-         images=3):
+         images=3, registers=0, slices=False):
     """(component, model, words in, words out). ``fill`` is what padding stands for, None: the code ``2**bits - 1``."""
     rng = np.random.default_rng(seed)
     lo, most, channels = int(rng.integers(-9, 2)), 2**bits - 1, pe * folds if depthwise else simd * groups
@@ -70,13 +70,14 @@ def case(seed, *, image, kernel, stride, padding, pe, folds, simd, groups, bits,
     facts = dict(image=image, stride=stride, padding=padding)
     geometry = facts | dict(kernel=kernel, groups=folds if depthwise else groups) | ({} if depthwise else {"repeats": folds})
     depth = window_timing.live_depth(**geometry) + more
-    model = Chain(window_timing.Window(depth=depth, **geometry), timing.Folded(
-        kernel[0] * kernel[1] * (1 if depthwise else groups), 1, 0))
-    common = facts | dict(reach=reach.tolist(), fill=code, pe=pe, memory="lut", depth=depth, bits=bits)
+    registers = 0 if depthwise else min(registers, most_registers(simd))
+    unit = timing.Unit(kernel[0] * kernel[1] * (1 if depthwise else groups), registers)
+    model = buffered(window_timing.Window(depth=depth, **geometry), unit, slices)
+    common = facts | dict(reach=reach.tolist(), fill=code, pe=pe, memory="lut", depth=depth, bits=bits, slices=slices)
     if depthwise:
         dut, lanes = DepthwiseConv(weights, result, **common), pe
     else:
-        dut, lanes = FoldedConv(weights, result, simd=simd, **common), simd
+        dut, lanes = FoldedConv(weights, result, simd=simd, registers=registers, **common), simd
     words = [sum(int(v) << k * bits for k, v in enumerate(row)) for row in codes.reshape(-1, lanes)]
     return dut, model, words, want.reshape(-1, pe).tolist()
 
@@ -127,9 +128,10 @@ CHANCE = st.sampled_from([1.0, 0.6, 0.2])
 
 
 @settings(max_examples=60, deadline=None)
-@given(shape=shapes(), seed=st.integers(0, 999), pe=st.integers(1, 3), folds=st.integers(1, 3), simd=st.integers(1, 3),
+@given(shape=shapes(), seed=st.integers(0, 999), pe=st.integers(1, 3), folds=st.integers(1, 3), simd=st.integers(1, 6),
        groups=st.integers(1, 3), bits=st.sampled_from([1, 2, 8]), ternary=st.booleans(), signs=st.booleans(),
-       fill=st.sampled_from([None, 0, -3]), depthwise=st.booleans(), more=st.integers(0, 5), p_valid=CHANCE, p_ready=CHANCE)
+       fill=st.sampled_from([None, 0, -3]), depthwise=st.booleans(), more=st.integers(0, 5), registers=st.integers(0, 2),
+       slices=st.booleans(), p_valid=CHANCE, p_ready=CHANCE)
 def test_any(shape, seed, p_valid, p_ready, **facts):
     check(*case(seed, images=2, **shape, **facts), p_valid, p_ready, seed)
 
@@ -172,6 +174,8 @@ def test_cycles():
     dut, model, words, want = case(0, **PLAIN | dict(image=(2, 2), kernel=(2, 1), padding=(0,) * 4, pe=4, folds=1, groups=1))
     # Words 0 and 2 are the first window: word 2 is taken in cycle 2.
     assert check(dut, model, words, want)[0] == 2 + 6
+    facts = dict(image=(2, 2), kernel=(2, 1), padding=(0,) * 4, pe=4, folds=1, groups=1, simd=8, registers=2, slices=True)
+    assert check(*case(0, **PLAIN | facts))[0] == 2 + 6 + 2 + 1
 
 
 @pytest.mark.parametrize("kind, change, message", [

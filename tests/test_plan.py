@@ -97,6 +97,7 @@ def edited(path, value):
     (("layers", "fc2", "simd"), 3, FoldingError, "layer 'fc2': SIMD must be one of [1, 2, 4, 8, 16, 32, 64], not 3"),
     (("layers", "fc2", "simd"), "all", FoldingError, "layer 'fc2': SIMD must be one of [1, 2, 4, 8, 16, 32, 64], not 'all'"),
     (("layers", "fc1", "memory"), "uram", FoldingError, "layer 'fc1': memory must be one of ['bram', 'lut'], not 'uram'"),
+    (("layers", "fc2", "registers"), -1, FoldingError, "layer 'fc2': registers must be from 0 to 3 with SIMD 16, not -1"),
     (("layers", "fc1", "style"), "lut", FoldingError, "layer 'fc1': style must be one of ['folded', 'unfolded'], not 'lut'"),
     (("layers", "fc1", "pe"), None, FoldingError, "layer 'fc1': pe: field required"),
     (("layers", "fc1", "lanes"), 3, FoldingError, "layer 'fc1': lanes: extra inputs are not permitted"),

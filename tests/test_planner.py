@@ -111,6 +111,26 @@ def test_only_paths_that_fit_the_clock():
     assert len(planner(clock_hz=10e6).problem.steps[1].choices) > len(planner(clock_hz=50e6).problem.steps[1].choices)
 
 
+@pytest.mark.parametrize("device, goal_hz, slices", [("up5k", 60e6, False), ("ecp5-25f", 160e6, True)])
+def test_registers_where_the_clock_needs_them(device, goal_hz, slices):
+    """None at a usual clock; at a fast one as few as make the path short enough, and never a path that is longer for them."""
+    device = DEVICES[device]
+    slow, fast = (Planner(lower(TFC), device, CLOCK_HZ, fabric=device.family, register_ns=ns).problem
+                  for ns in (1e9 / CLOCK_HZ, 1e9 / goal_hz))
+    more = 0
+    for before, after in zip(slow.steps, fast.steps, strict=True):
+        for own, other in zip(before.choices, after.choices, strict=True):
+            if isinstance(own.options, BufferOptions):
+                assert own.options.registers == 0 and not own.options.slices
+                assert other.options.model_copy(update={"registers": 0, "slices": False}) == own.options
+                assert other.path_ns < own.path_ns or other == own
+                more += other.options.registers > 0
+                assert slices or not other.options.slices
+    assert more
+    assert any(choice.options.slices for step in fast.steps for choice in step.choices
+               if isinstance(choice.options, BufferOptions)) == slices
+
+
 def test_circuits_of_constants():
     stage = lower(TFC)[1]
     assert {getattr(options, "style", "") for options in candidates(stage, None, CLOCK_HZ)} == {"folded"}

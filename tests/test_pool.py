@@ -86,14 +86,16 @@ def test_greatest_sum():
     assert streams.run(SumPoolUnit(bits=2, lanes=1, taps=9, width=5), [[2]] * 9, count=1)[0][0][0] == 18
 
 
-def make(kind, facts, bits, channels, lanes, minimum, depth):
-    own = dict(image=facts["image"], kernel=facts["kernel"], stride=facts["stride"], bits=bits, lanes=lanes, depth=depth)
+def make(kind, facts, bits, channels, lanes, minimum, depth, slices):
+    own = dict(image=facts["image"], kernel=facts["kernel"], stride=facts["stride"], bits=bits, lanes=lanes, depth=depth,
+               slices=slices)
     dut = SumPool(channels=channels, **own) if kind == "sum" else MaxPool(minimum=minimum, **own)
     taps = facts["kernel"][0] * facts["kernel"][1]
-    return dut, unit_timing.Chain(window_timing.Window(depth=depth, **facts), timing.Gathering(taps))
+    return dut, unit_timing.buffered(window_timing.Window(depth=depth, **facts), timing.Gathering(taps), slices)
 
 
-def check(kind, image, kernel, stride, groups, lanes, bits, more=0, images=3, p_valid=1.0, p_ready=1.0, seed=0):
+def check(kind, image, kernel, stride, groups, lanes, bits, more=0, images=3, p_valid=1.0, p_ready=1.0, seed=0,
+          slices=False):
     rng, channels = np.random.default_rng(seed), groups * lanes
     maps = rng.integers(0, 1 << bits, (images, *image, channels))
     minimum = (rng.random(channels) < 0.5).tolist()
@@ -101,7 +103,8 @@ def check(kind, image, kernel, stride, groups, lanes, bits, more=0, images=3, p_
     want = [reduced(kind, picture[y:y + kh, x:x + kw].reshape(-1, channels), minimum).reshape(groups, lanes).tolist()
             for picture in maps for y in range(0, image[0] - kh + 1, down) for x in range(0, image[1] - kw + 1, right)]
     facts = dict(image=image, groups=groups, kernel=kernel, stride=stride, padding=(0, 0, 0, 0))
-    dut, model = make(kind, facts, bits, channels, lanes, minimum, window_timing.live_depth(**facts) + more)
+    dut, model = make(kind, facts, bits, channels, lanes, minimum, window_timing.live_depth(**facts) + more,
+                      slices)
     words = [packed(codes, bits) for codes in maps.reshape(-1, lanes)]
     got, cycles = drive(dut, model, words, len(want) * groups, p_valid, p_ready, seed)
     assert got == [codes for window in want for codes in window]
@@ -116,9 +119,10 @@ def shapes(draw):
 
 @settings(max_examples=30, deadline=None)
 @given(kind=st.sampled_from(["max", "sum"]), shape=shapes(), groups=st.integers(1, 3), lanes=st.integers(1, 3),
-       bits=st.integers(1, 4), more=st.integers(0, 5), p_valid=STALLS, p_ready=STALLS, seed=st.integers(0, 99))
-def test_maps(kind, shape, groups, lanes, bits, more, p_valid, p_ready, seed):
-    check(kind, *shape, groups, lanes, bits, more, 2, p_valid, p_ready, seed)
+       bits=st.integers(1, 4), more=st.integers(0, 5), p_valid=STALLS, p_ready=STALLS, seed=st.integers(0, 99),
+       slices=st.booleans())
+def test_maps(kind, shape, groups, lanes, bits, more, p_valid, p_ready, seed, slices):
+    check(kind, *shape, groups, lanes, bits, more, 2, p_valid, p_ready, seed, slices)
 
 
 @pytest.mark.parametrize("kind", ["max", "sum"])

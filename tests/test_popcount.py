@@ -1,9 +1,11 @@
 # amaranth: UnusedElaboratable=no
 import random
+import re
 
 import numpy as np
 import pytest
 from amaranth import *
+from amaranth.back import verilog
 from amaranth.sim import Simulator
 from amaranth.utils import bits_for
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from bnnhw.gateware import heap
 from bnnhw.gateware.compressors import FULL_ADDER
-from bnnhw.gateware.popcount import XnorPopcount, constant_digits, count, reaches, xnor_digits
+from bnnhw.gateware.popcount import XnorPopcount, constant_digits, count, held_bits, reaches, xnor_digits
 
 from . import proofs, streams
 from .test_compressors import broken
@@ -223,3 +225,28 @@ def test_dot_product(simd, p_valid, p_ready):
 def test_wrong_simd():
     with pytest.raises(TypeError, match=r"^SIMD must be a positive integer, not 0$"):
         XnorPopcount(0)
+
+
+@pytest.mark.parametrize("lanes, registers", [(3, 1), (8, 2), (33, 1), (98, 3)])
+def test_registers_of_a_tree(lanes, registers):
+    """As many flip-flops as :func:`held_bits` says, and the count so many cycles later, held while they are not enabled."""
+    m, x, en = Module(), Signal(lanes), Signal()
+    digits = constant_digits(m, x, (1 << lanes) - 1, name="x")
+    total = count(m, digits, registers=registers, enable=en, name="c")
+    text = verilog.convert(m, name="top", ports=[x, en, total], emit_src=False)
+    flipflops = re.findall(r"^  reg (?:\[(\d+):0\] )?\w+_r\d+\b", text, re.M)
+    assert sum(int(high or 0) + 1 for high in flipflops) == held_bits(lanes, registers)
+
+    async def drive(ctx):
+        rng, taken = random.Random(lanes), []
+        for _ in range(60):
+            value, moves = rng.getrandbits(lanes), rng.random() < 0.7
+            ctx.set(x, value)
+            ctx.set(en, moves)
+            taken += [value.bit_count()] if moves else []
+            await ctx.tick()
+            assert len(taken) < registers or ctx.get(total) == taken[-registers]
+    sim = Simulator(m)
+    sim.add_clock(1e-6)
+    sim.add_testbench(drive)
+    sim.run()

@@ -21,7 +21,8 @@ def holder(element, model, ring):
     """The part of an element's timing model that is the ring, and what it calls its free places."""
     if ring.kind == "branch":
         return model.branches[element.streams.index(ring.name)], "free"
-    return (model.first, "room") if ring.kind == "window" else (model, "free")
+    buffer = getattr(model.first, "first", model.first)        # a slice may stand behind it
+    return buffer, "room" if ring.kind == "window" else "free"
 
 
 def modelled(plan, frames):

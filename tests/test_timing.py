@@ -23,28 +23,31 @@ from bnnhw.gateware.tournament import rounds_of
 from bnnhw.gateware.width import DownConverter, UpConverter
 from bnnhw.plan import Element
 from bnnhw.stages import timing
-from bnnhw.stages.unit_timing import Add, Chain
+from bnnhw.stages.unit_timing import Add, buffered
 from bnnhw.stages.unit_timing import Fork as ForkModel
 from bnnhw.stages.window_timing import Window
 
 
-def folded(words, folds, depth):
-    return FoldedDense(np.ones((folds, words * 2), int), Signs([[3] * folds]), reach=[2 * words] * folds, pe=1, simd=2,
-                       memory="lut", depth=depth)
+def folded(words, folds, depth, registers=0, slices=False):
+    """A dense layer of one neuron at a time over 8 lanes."""
+    dut = FoldedDense(np.ones((folds, words * 8), int), Signs([[3] * folds]), reach=[8 * words] * folds, pe=1, simd=8,
+                      memory="lut", depth=depth, registers=registers, slices=slices)
+    unit = timing.Unit(words, registers)
+    return dut, unit if folds == 1 else buffered(timing.Ring(words, folds, depth), unit, slices)
 
 
-def conv(n, k):
+def conv(n, k, registers=0, slices=False):
     """A convolution in a window buffer that holds now and then too little, so that it waits."""
     facts = dict(image=(3, n + 1), stride=(1, 2), padding=(1, 0, 1, 1), depth=2 * (n + 3))
-    dut = FoldedConv(np.ones((2 * k, 2, 2, 2), int), Codes([[0] * 2 * k], 1, 6), reach=[24] * 2 * k, fill=0, pe=k, simd=1,
-                     memory="lut", bits=2, **facts)
-    return dut, Chain(Window(groups=2, kernel=(2, 2), repeats=2, **facts), timing.Folded(8, 1, 0))
+    dut = FoldedConv(np.ones((2 * k, 2, 2, 8), int), Codes([[0] * 2 * k], 1, 7), reach=[96] * 2 * k, fill=0, pe=k, simd=4,
+                     memory="lut", bits=2, registers=registers, slices=slices, **facts)
+    return dut, buffered(Window(groups=2, kernel=(2, 2), repeats=2, **facts), timing.Unit(8, registers), slices)
 
 
-def pool(n, k):
+def pool(n, k, slices=False):
     facts = dict(image=(4, n + 1), kernel=(2, 2), stride=(2, 1), depth=k * (n + 4))
-    dut = MaxPool(bits=2, lanes=1, minimum=[True] * k, **facts)
-    return dut, Chain(Window(groups=k, padding=(0, 0, 0, 0), **facts), timing.Gathering(4))
+    dut = MaxPool(bits=2, lanes=1, minimum=[True] * k, slices=slices, **facts)
+    return dut, buffered(Window(groups=k, padding=(0, 0, 0, 0), **facts), timing.Gathering(4), slices)
 
 
 PAIRS = {
@@ -58,12 +61,17 @@ PAIRS = {
                             timing.Pipeline(1)),
     "affine": lambda n, k: (AffineUnit(bits=3, scale=list(range(n)), offset=[1] * n, width=6, lanes=k), timing.Elastic()),
     "conv": conv,
+    "conv, registers": lambda n, k: conv(n, k, registers=1),
+    "conv, slices": lambda n, k: conv(n, k, slices=True),
     "pool": pool,
+    "pool, slices": lambda n, k: pool(n, k, slices=True),
     "class": lambda n, k: (ClassResult(score=3, classes=n, width=8), timing.Gathering(n)),
     "class of a word": lambda n, k: (ClassOfWord(score=3, classes=n + k, width=8), timing.Pipeline(rounds_of(n + k))),
     "scores": lambda n, k: (ScoresResult(score=3, classes=n, width=8, lo=0, step=1), timing.Closing(n)),
-    "folded": lambda n, k: (folded(n, k, 2 * n), timing.Folded(n, k, 2 * n)),
-    "folded, live": lambda n, k: (folded(n, k, n), timing.Folded(n, k, n)),
+    "folded": lambda n, k: folded(n, k, 2 * n),
+    "folded, live": lambda n, k: folded(n, k, n),
+    "folded, registers": lambda n, k: folded(n, k, n, registers=1 + k % 2),
+    "folded, slices": lambda n, k: folded(n, k, n, registers=2, slices=True),
 }
 
 

@@ -8,12 +8,14 @@ from bnnhw.compare import compare
 from bnnhw.lower import lower
 from bnnhw.plan import Plan
 from bnnhw.simulator import Simulator, encode
+from bnnhw.stages import BufferOptions
 
 from .topologies import coverage, features, inputs, random_network
 
 WANTED = {"branch", "padding", "stride", "pool", "k-bit threshold", "falling channel"}
 MOST_UNFOLDED = 60          # weights of a dense layer that may be unfolded: larger ones take long to compile
 MOST_CYCLES = 4000
+MORE_REGISTERS = 0.6        # how often a stage has registers in one more place
 
 
 def candidates():
@@ -26,14 +28,17 @@ def candidates():
 
 
 def random_plan(network, seed):
-    """A plan whose stages have any of their options."""
-    rng = np.random.default_rng(seed)
+    """A plan whose stages have any of their options, and registers anywhere."""
+    rng, registers = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     stages, options = lower(network, scores=bool(rng.integers(2))), {}
     for stage in stages:
         space = [own for own in stage.folding_space() if getattr(own, "style", "folded") == "folded"
                  or stage.weights.size <= MOST_UNFOLDED]
         quick = [own for own in space if stage.cycles(own) <= MOST_CYCLES] or space
-        options[stage.name] = quick[rng.integers(len(quick))]
+        own = quick[rng.integers(len(quick))]
+        while isinstance(own, BufferOptions) and registers.random() < MORE_REGISTERS and (others := list(stage.faster(own))):
+            own = others[registers.integers(len(others))]
+        options[stage.name] = own
     return with_buffers(Plan(network, stages, options, 1_000_000), ["rate", "live"][rng.integers(2)])
 
 

@@ -7,16 +7,18 @@ the component's name alone is what one of them takes whatever its size.
 
 import functools
 import math
+from collections import Counter
 
 from ..gateware.chunks import BANK_BYTES
 from ..gateware.mvtu import STARTS_IN_MULTIPLEXER
+from ..gateware.popcount import cuts_of, held_bits
 from ..gateware.results import slots_of
 from ..gateware.weights import style_for
 from .figures import Parts
 from .memory import mapped
 
 __all__ = ["adder_of_streams", "affine", "comparators", "decision", "down", "fifo", "fork", "link", "matrix_vector", "pool",
-           "replay", "rom", "slice_", "thermometer", "top", "tournament", "up", "window"]
+           "registered", "replay", "rom", "slice_", "sliced", "thermometer", "top", "tournament", "up", "window"]
 
 TABLE_BITS = 4              # address bits of a LUT4
 IDENTITY_BYTES = 64         # of the link's answer about itself: its exact number decides nothing
@@ -84,6 +86,21 @@ def tables(words):
     return max(1.0, 1.5 * words / 2**TABLE_BITS - 0.5)
 
 
+def sliced(found, width):
+    """``found``, a buffer, with a register slice of ``width`` bits behind its memory."""
+    return Parts(found.counts, found.brams, [_to_register(path) for path in found.paths]) + slice_(width)
+
+
+def registered(found, width):
+    """``found``, a source of words, with a register of ``width`` bits behind its memory: a flip-flop of its own for each."""
+    return Parts(found.counts, found.brams, [_to_register(path) for path in found.paths]).add(up__bit=width)
+
+
+def _to_register(path):
+    """``path``, but where it begins at a block RAM without the table that reads it."""
+    return path - Counter(levels=1) if path["bram"] else path
+
+
 def rom(width, words, memory, family, columns=None):
     """Source of the words of a read-only memory, in turn. ``memory`` is ``"bram"`` or ``"lut"``. ``columns``: how many of its
     bits are neither trivial nor like another; as many as of random bits where it is not given."""
@@ -141,7 +158,8 @@ def tree_of_adders(values, width):
     return count, total
 
 
-def matrix_vector(*, pe, simd, bits_in, words, folds, accumulators, width, start_bits, start_columns, entries, scale, masked):
+def matrix_vector(*, pe, simd, bits_in, words, folds, accumulators, width, start_bits, start_columns, entries, scale, masked,
+                  registers):
     """Matrix-vector unit. ``accumulators``: bits of all; ``start_bits``: those of their starts that change among ``entries``;
     ``start_columns``: how many of these are different."""
     parts = Parts().add(mvtu=1, mvtu__counter=bits(words - 1) + bits(folds - 1), mvtu__lane=pe * simd * bits_in,
@@ -151,13 +169,16 @@ def matrix_vector(*, pe, simd, bits_in, words, folds, accumulators, width, start
     if bits_in == 1:
         full, half = adders(simd)
         total = bits(simd)
-        parts.add(count__full=pe * full, count__half=pe * half, count__bit=pe * total)
-        parts.path(path=1, counting=math.log2(simd + 1))
+        held = held_bits(simd, registers) if registers else 0      # in the cells of the tables in front of them
+        parts.add(count__full=pe * full, count__half=pe * half, count__bit=pe * (total + held))
+        parts.path(path=1, counting=math.log2(simd + 1) / (registers + 1))
     else:
         count, tree = tree_of_adders(simd, bits_in)
         total = bits_in + math.ceil(math.log2(simd))
-        parts.add(tree=pe * count, tree__bit=pe * tree, count__bit=pe * total)
-        parts.path(path=1, levels=math.log2(simd) + 1, carry=total)
+        height = math.ceil(math.log2(simd))
+        held = sum(-(-simd >> level) * (bits_in + level) for level in cuts_of(height, registers))
+        parts.add(tree=pe * count, tree__bit=pe * tree, count__bit=pe * (total + held))
+        parts.path(path=1, levels=(math.log2(simd) + 1) / (registers + 1), carry=total)
     if scale > 1:
         parts.add(scale__bit=accumulators * (scale.bit_count() - 1))
     if entries > 2**TABLE_BITS:
@@ -184,8 +205,9 @@ def window(*, width, depth, loops, address_jump, ahead, room, freed, places, bor
     return parts.path(path=1, levels=4, carry=ahead) + ring(width, depth, family)
 
 
-def pool(*, bits_in, lanes, taps, width, mixed, groups, kind):
-    """Greatest or sum of ``taps`` words. ``mixed``: lanes that have channels of both kinds."""
+def pool(*, bits_in, lanes, taps, width, mixed, groups, kind, slices):
+    """Greatest or sum of ``taps`` words. ``mixed``: lanes that have channels of both kinds; ``slices``: whether its words come
+    from a register slice, not a memory."""
     parts = Parts().add(pool=1, pool__counter=bits(taps - 1))
     if kind == "sumpool":
         parts.add(pool__sum=lanes * width, pool__adder=lanes)
@@ -195,7 +217,8 @@ def pool(*, bits_in, lanes, taps, width, mixed, groups, kind):
         parts.add(pool__max=lanes * bits_in)
     if mixed:
         parts.add(pool__mixed=mixed * tables(groups), pool__groups=bits(groups - 1))
-    return parts.path(path=1, bram=1, levels=3, carry=0 if kind == "maxpool" and bits_in == 1 else width) + slice_(lanes * width)
+    carry = 0 if kind == "maxpool" and bits_in == 1 else width
+    return parts.path(path=1, bram=int(not slices), levels=3, carry=carry) + slice_(lanes * width)
 
 
 def comparators(*, bits_in, lanes, levels, turns, changing, columns, family, width):

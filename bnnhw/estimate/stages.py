@@ -58,25 +58,29 @@ def _start_table(stage, pe):
     return borders * folds, sum(widths), *_different(table & (1 << np.array(widths)) - 1)
 
 
-def _matrix_vector(stage, pe, simd, words):
+def _matrix_vector(stage, pe, simd, words, registers=0):
     """The unit of a layer with weights, ``pe`` neurons at a time."""
     entries, accumulators, changing_, different = _start_table(stage, pe)
     return parts.matrix_vector(
         pe=pe, simd=simd, bits_in=stage.bits_in, words=words, folds=_starts(stage)[0].shape[1] // pe, accumulators=accumulators,
         width=stage.result.width, start_bits=changing_, start_columns=different, entries=entries, scale=stage.result.scale,
-        masked=_weight_bits(stage) == 2)
+        masked=_weight_bits(stage) == 2, registers=registers)
 
 
-def _weights(stage, pe, simd, words, memory, family):
-    return parts.rom(_weight_bits(stage) * pe * simd, words, memory, family)
+def _weights(stage, simd, words, options, family):
+    width = _weight_bits(stage) * options.pe * simd
+    found = parts.rom(width, words, options.memory, family)
+    return parts.registered(found, width) if options.slices else found
 
 
 def _dense(stage, options, family):
     words, folds = stage.elements_in // options.simd, stage.elements_out // options.pe
-    found = _matrix_vector(stage, options.pe, options.simd, words)
-    found += _weights(stage, options.pe, options.simd, words * folds, options.memory, family)
+    found = _matrix_vector(stage, options.pe, options.simd, words, options.registers)
+    found += _weights(stage, options.simd, words * folds, options, family)
     if folds > 1:
-        found += parts.replay(options.simd * stage.bits_in, words, folds, stage.depth(options), family)
+        width = options.simd * stage.bits_in
+        buffer = parts.replay(width, words, folds, stage.depth(options), family)
+        found += parts.sliced(buffer, width) if options.slices else buffer
     return found
 
 
@@ -115,10 +119,11 @@ def _window(stage, options, lanes, family, *, repeats=1, borders):
     places = 0
     if any(stage.padding):
         places = sum(bits(size + kernel) + 1 for size, kernel in ((height, rows), (width, across)))
-    return parts.window(
+    found = parts.window(
         width=lanes * stage.bits_in, depth=depth, loops=[count for count, _ in loops], address_jump=bits(reach) + 1,
         ahead=bits(depth + geometry.words + reach) + 1, room=bits(depth + geometry.words), freed=freed, places=places,
         borders=borders, family=family)
+    return parts.sliced(found, lanes * stage.bits_in + bits(borders - 1)) if options.slices else found
 
 
 @functools.lru_cache(maxsize=1024)
@@ -129,15 +134,15 @@ def _borders(stage):
 
 def _conv(stage, options, family):
     words, folds = stage.words(options), stage.folds(options)
-    return (_matrix_vector(stage, options.pe, options.simd, words)
-            + _weights(stage, options.pe, options.simd, words * folds, options.memory, family)
+    return (_matrix_vector(stage, options.pe, options.simd, words, options.registers)
+            + _weights(stage, options.simd, words * folds, options, family)
             + _window(stage, options, options.simd, family, repeats=folds, borders=_borders(stage)))
 
 
 def _depthwise(stage, options, family):
     groups = stage.channels // options.pe
     return (_matrix_vector(stage, options.pe, 1, stage.taps)
-            + _weights(stage, options.pe, 1, groups * stage.taps, options.memory, family)
+            + _weights(stage, 1, groups * stage.taps, options, family)
             + _window(stage, options, options.pe, family, borders=_borders(stage)))
 
 
@@ -146,7 +151,7 @@ def _pool(stage, options, family):
     minimum = getattr(stage, "minimum", [False] * stage.channels)
     mixed = sum(len(set(minimum[lane::lanes])) > 1 for lane in range(lanes))
     unit = parts.pool(bits_in=stage.bits_in, lanes=lanes, taps=stage.taps, width=stage.bits_out, mixed=mixed, groups=groups,
-                      kind=stage.kind)
+                      kind=stage.kind, slices=options.slices)
     return unit + _window(stage, options, lanes, family, borders=1)
 
 

@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .mvtu import DepthwiseMvtu, Mvtu
+from .streams import sliced
 from .weights import RomSource, weight_words
 from .window import ChannelWindows, Windows
 
@@ -13,8 +14,8 @@ __all__ = ["DepthwiseConv", "FoldedConv"]
 
 class _Conv(wiring.Component):
     """Joins the three parts. Where the result is the same at every border, the window's border is not looked at."""
-    def __init__(self, window, unit, words, width, memory):
-        self.window, self.unit, self.source = window, unit, RomSource(words, width, memory)
+    def __init__(self, window, unit, words, width, memory, slices):
+        self.window, self.unit, self.source, self.slices = window, unit, RomSource(words, width, memory, slices), slices
         super().__init__({"i": In(stream.Signature(window.width)), "o": Out(unit.signature.members["o"].signature)})
 
     def elaborate(self, platform):
@@ -25,13 +26,14 @@ class _Conv(wiring.Component):
         m.submodules.source = self.source
         wiring.connect(m, wiring.flipped(self.i), window.i)
         wiring.connect(m, self.source.o, unit.weights)
+        words = sliced(m, window.o, "fetched") if self.slices else window.o
         m.d.comb += [
-            unit.i.p.word.eq(window.o.p.word),
-            unit.i.valid.eq(window.o.valid),
-            window.o.ready.eq(unit.i.ready),
+            unit.i.p.word.eq(words.p.word),
+            unit.i.valid.eq(words.valid),
+            words.ready.eq(unit.i.ready),
         ]
         if unit.borders > 1:
-            m.d.comb += unit.i.p.border.eq(window.o.p.border)
+            m.d.comb += unit.i.p.border.eq(words.p.border)
         wiring.connect(m, unit.o, wiring.flipped(self.o))
 
         return m
@@ -70,6 +72,10 @@ class FoldedConv(_Conv):
         Words that the window buffer holds.
     bits : int
         Of an input's code.
+    registers : int
+        As of :class:`~.mvtu.Mvtu`: a result comes so many cycles later.
+    slices : bool
+        Whether a register slice stands behind the window buffer, one cycle more, and a register behind the memory of weights.
 
     Members
     -------
@@ -78,7 +84,8 @@ class FoldedConv(_Conv):
     o : as of :class:`~.mvtu.Mvtu`
         Pixels row by row, PE channels a word.
     """
-    def __init__(self, weights, result, *, reach, image, stride, padding, fill, pe, simd, memory, depth, bits):
+    def __init__(self, weights, result, *, reach, image, stride, padding, fill, pe, simd, memory, depth, bits, registers=0,
+                 slices=False):
         n_out, rows, columns, channels = weights.shape
         for name, value, size in (("PE", pe, n_out), ("SIMD", simd, channels)):
             if not isinstance(value, int) or value < 1 or size % value:
@@ -87,8 +94,8 @@ class FoldedConv(_Conv):
                          padding=padding, fill=sum(fill << bits * lane for lane in range(simd)), repeats=n_out // pe, depth=depth)
         _check(result, window)
         unit = Mvtu(pe=pe, simd=simd, words=rows * columns * channels // simd, result=result, reach=reach, bits=bits,
-                    masked=not weights.all())
-        super().__init__(window, unit, *weight_words(weights.reshape(n_out, -1), pe, simd), memory)
+                    masked=not weights.all(), registers=registers)
+        super().__init__(window, unit, *weight_words(weights.reshape(n_out, -1), pe, simd), memory, slices)
 
 
 class DepthwiseConv(_Conv):
@@ -104,7 +111,7 @@ class DepthwiseConv(_Conv):
     pe : int
         Divisor of C.
     """
-    def __init__(self, weights, result, *, reach, image, stride, padding, fill, pe, memory, depth, bits):
+    def __init__(self, weights, result, *, reach, image, stride, padding, fill, pe, memory, depth, bits, slices=False):
         channels, rows, columns = weights.shape
         if not isinstance(pe, int) or pe < 1 or channels % pe:
             raise ValueError(f"PE must divide {channels}, not {pe!r}")
@@ -112,4 +119,4 @@ class DepthwiseConv(_Conv):
                                 padding=padding, fill=sum(fill << bits * lane for lane in range(pe)), depth=depth)
         _check(result, window)
         unit = DepthwiseMvtu(pe=pe, words=rows * columns, result=result, reach=reach, bits=bits, masked=not weights.all())
-        super().__init__(window, unit, *weight_words(weights.reshape(channels, -1), pe, 1), memory)
+        super().__init__(window, unit, *weight_words(weights.reshape(channels, -1), pe, 1), memory, slices)

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .mvtu import Mvtu
 from .replay import Replay
+from .streams import sliced
 from .weights import RomSource, weight_words
 
 __all__ = ["FoldedDense"]
@@ -33,21 +34,28 @@ class FoldedDense(wiring.Component):
         Words that the input buffer holds, n_in / SIMD to twice that; unused with one output fold.
     bits : int
         Of an input's code.
+    registers : int
+        As of :class:`Mvtu`: a result comes so many cycles later.
+    slices : bool
+        Whether a register slice stands behind the input buffer, and a register behind the memory of weights: with several output
+        folds a result comes one cycle later.
 
     Members
     -------
     i : :py:`In(stream.Signature(simd * bits))`
     o : as of :class:`Mvtu`
     """
-    def __init__(self, weights, result, *, reach, pe, simd, memory, depth, bits=1):
+    def __init__(self, weights, result, *, reach, pe, simd, memory, depth, bits=1, registers=0, slices=False):
         n_out, n_in = weights.shape
         for name, value, size in (("PE", pe, n_out), ("SIMD", simd, n_in)):
             if not isinstance(value, int) or value < 1 or size % value:
                 raise ValueError(f"{name} must divide {size}, not {value!r}")
         words, folds = n_in // simd, n_out // pe
         masked = not weights.all()
-        self.unit = Mvtu(pe=pe, simd=simd, words=words, result=result, reach=reach, bits=bits, masked=masked)
-        self.source = RomSource(*weight_words(weights, pe, simd), memory)
+        self.unit = Mvtu(pe=pe, simd=simd, words=words, result=result, reach=reach, bits=bits, masked=masked,
+                         registers=registers)
+        self.source = RomSource(*weight_words(weights, pe, simd), memory, slices)
+        self.slices = slices
         self.buffer = Replay(width=simd * bits, words=words, repeats=folds, depth=depth) if folds > 1 else None
         super().__init__({"i": In(stream.Signature(simd * bits)),
                           "o": Out(self.unit.signature.members["o"].signature)})
@@ -62,7 +70,7 @@ class FoldedDense(wiring.Component):
         if self.buffer is not None:
             m.submodules.buffer = self.buffer
             wiring.connect(m, wiring.flipped(self.i), self.buffer.i)
-            words = self.buffer.o
+            words = sliced(m, self.buffer.o, "fetched") if self.slices else self.buffer.o
         m.d.comb += [
             self.unit.i.p.word.eq(words.payload),
             self.unit.i.valid.eq(words.valid),

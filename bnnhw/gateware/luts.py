@@ -101,7 +101,7 @@ class Tables:
         delayed = {}
 
         def stage(node):
-            return sum(self.levels[node] > cut for cut in cuts)
+            return self._stage(node, cuts)
 
         def at(node, when):
             if when == stage(node):
@@ -129,6 +129,20 @@ class Tables:
             bit = at(literal >> 1, len(cuts)) if literal >> 1 else Const(0, 1)
             results.append(bit ^ 1 if literal & 1 else bit)
         return results
+
+    def held(self, outputs, cuts):
+        """How many flip-flops :meth:`emit` puts into the tables that ``outputs`` need, with such ``cuts``."""
+        until, todo = {}, [(literal >> 1, len(cuts)) for literal in outputs]
+        while todo:
+            node, when = todo.pop()
+            if node not in until:
+                todo += [(source, self._stage(node, cuts)) for source in self.nodes[node][1]]
+            until[node] = max(until.get(node, 0), when)
+        return sum(when - self._stage(node, cuts) for node, when in until.items() if node)
+
+    def _stage(self, node, cuts):
+        """How many of the ``cuts`` are in front of ``node``."""
+        return sum(self.levels[node] > cut for cut in cuts)
 
     def evaluate(self, sources, literals):
         """The values of ``literals``: ``sources`` holds integers of any width, one per source, computed bitwise.

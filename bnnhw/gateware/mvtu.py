@@ -6,12 +6,17 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .popcount import Digits, count, xnor_digits
+from .popcount import Digits, count, cuts_of, xnor_digits
 from .streams import RegisterSlice
 
-__all__ = ["Codes", "DepthwiseMvtu", "Mvtu", "Signs"]
+__all__ = ["Codes", "DepthwiseMvtu", "Mvtu", "Signs", "most_registers"]
 
 STARTS_IN_MULTIPLEXER = 4   # a LUT4 has inputs for the accumulator, "first" and two bits that select the start
+
+
+def most_registers(simd):
+    """The most registers that a tree over ``simd`` lanes can have inside: one less than its levels of adders of two numbers."""
+    return max(0, (simd - 1).bit_length() - 1)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,8 @@ class Mvtu(wiring.Component):
 
     For every vector, takes ``words`` input words per output fold, ``n_out / pe`` times over, and as many weight words, and gives
     a result word per fold. One pair of words per cycle; a result is offered 4 cycles (lanes, count, accumulator, slice)
-    after its last pair was taken. What follows the count is where the accumulator starts: there is no comparator.
+    after its last pair was taken, and one later for each of the ``registers``. What follows the count is where the accumulator
+    starts: there is no comparator.
 
     Cycles per vector: ``words * n_out / pe``, which is (n_out / PE) * (n_in / SIMD).
 
@@ -96,6 +102,8 @@ class Mvtu(wiring.Component):
         Of an input's code.
     masked : bool
         Whether weights can be 0.
+    registers : int
+        Inside the tree that counts, at most :func:`most_registers`.
 
     Members
     -------
@@ -107,16 +115,19 @@ class Mvtu(wiring.Component):
     o : :py:`Out(stream.Signature(ArrayLayout(result.width, pe)))`
         Element ``k`` belongs to neuron ``fold * pe + k``.
     """
-    def __init__(self, *, pe, simd, words, result, reach, bits=1, masked=False):
+    def __init__(self, *, pe, simd, words, result, reach, bits=1, masked=False, registers=0):
         for name, value in (("PE", pe), ("SIMD", simd), ("words", words), ("bits", bits)):
             if not isinstance(value, int) or value < 1:
                 raise TypeError(f"{name} must be a positive integer, not {value!r}")
+        if not isinstance(registers, int) or not 0 <= registers <= most_registers(simd):
+            raise ValueError(f"registers must be from 0 to {most_registers(simd)} with SIMD {simd}, not {registers!r}")
         starts = result.starts
         if len(reach) % pe:
             raise ValueError(f"PE must divide the {len(reach)} neurons, not {pe}")
         if any(len(row) != len(reach) for row in starts):
             raise ValueError(f"every border's row must have {len(reach)} numbers, as many as there are neurons")
         self.pe, self.simd, self.words, self.bits, self.masked = pe, simd, words, bits, masked
+        self.registers = registers
         self.result, self.reach, self.folds, self.borders = result, reach, len(reach) // pe, len(starts)
         self._layout = data.ArrayLayout(result.width, pe)
         super().__init__({
@@ -134,7 +145,7 @@ class Mvtu(wiring.Component):
         return self.i.p.word
 
     def _lanes(self, m, en, k):
-        """Registered lanes of neuron ``k``: returns what makes their sum, in the next cycle."""
+        """Registered lanes of neuron ``k``: returns what makes their sum, :attr:`registers` cycles later."""
         x, size = self._operand(k), self.pe * self.simd
         signs = self.weights.payload.word_select(k, self.simd)
         mask = self.weights.payload[size:].word_select(k, self.simd) if self.masked else None
@@ -146,7 +157,7 @@ class Mvtu(wiring.Component):
             else:
                 digits = xnor_digits(m, x, signs, name=f"pe{k}")
             digits = digits.registered(m, en)
-            return lambda: count(m, digits, name=f"pe{k}")
+            return lambda: count(m, digits, registers=self.registers, enable=en, name=f"pe{k}")
         values = []
         for lane in range(self.simd):
             code = x.word_select(lane, self.bits)
@@ -155,7 +166,8 @@ class Mvtu(wiring.Component):
             with m.If(en):
                 m.d.sync += register.eq(value & mask[lane].replicate(self.bits) if self.masked else value)
             values.append(register)
-        return lambda: _tree(values)
+        height = (self.simd - 1).bit_length()
+        return lambda: _tree(m, values, height, cuts_of(height, self.registers), en, f"pe{k}_sum")
 
     def _starts(self, k):
         """Where the accumulator of neuron ``k`` begins, by border and fold."""
@@ -192,6 +204,12 @@ class Mvtu(wiring.Component):
                 lanes_now["last"].eq(last),
                 border.eq(self.i.p.border),
             ]
+        for k in range(self.registers):     # of the trees: what belongs to their words passes as many
+            before, lanes_now = lanes_now, {name: Signal(name=f"lanes_{name}{k}") for name in names}
+            border_before, border = border, Signal.like(border, name=f"border{k}")
+            with m.If(en):
+                m.d.sync += [lanes_now[name].eq(before[name]) for name in names]
+                m.d.sync += border.eq(border_before)
 
         # Second: the match count of the word, and where the accumulators of a new fold start. A small table of starts fits
         # into the multiplexer in front of the adder; a larger one is read here, so that it does not set the clock.
@@ -238,7 +256,7 @@ class Mvtu(wiring.Component):
 class DepthwiseMvtu(Mvtu):
     """As :class:`Mvtu`, but each neuron of a fold has an input of its own: lane ``k`` of a word is that of neuron ``k``.
 
-    SIMD is 1, and ``i.word`` has ``pe`` codes.
+    SIMD is 1, so that there is no tree, and ``i.word`` has ``pe`` codes.
     """
     def __init__(self, *, pe, words, result, reach, bits=1, masked=False):
         super().__init__(pe=pe, simd=1, words=words, result=result, reach=reach, bits=bits, masked=masked)
@@ -250,12 +268,19 @@ class DepthwiseMvtu(Mvtu):
         return self.i.p.word.word_select(k, self.bits)
 
 
-def _tree(values):
-    """The sum of ``values``, as a balanced tree."""
-    if len(values) == 1:
+def _tree(m, values, height, cuts, en, name):
+    """The sum of ``values``, as a balanced tree of so many levels, with a register behind each of the levels ``cuts``."""
+    if height == 0:
         return values[0]
     half = len(values) // 2
-    return _tree(values[:half]) + _tree(values[half:])
+    parts = [_tree(m, part, height - 1, cuts, en, f"{name}{k}") for k, part in enumerate((values[:half], values[half:])) if part]
+    total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+    for k in range(cuts.count(height)):
+        register = Signal(len(total), name=f"{name}_r{k}", reset_less=True)
+        with m.If(en):
+            m.d.sync += register.eq(total)
+        total = register
+    return total
 
 
 def _choose(m, selector, values, shape, name):

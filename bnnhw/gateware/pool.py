@@ -6,7 +6,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .streams import RegisterSlice
+from .streams import RegisterSlice, sliced
 from .window import ChannelWindows
 
 __all__ = ["MaxPool", "PoolUnit", "SumPool", "SumPoolUnit"]
@@ -153,7 +153,8 @@ def _groups(channels, lanes):
 
 class _Pool(wiring.Component):
     """A window buffer and a unit."""
-    def __init__(self, unit, *, image, groups, kernel, stride, depth):
+    def __init__(self, unit, *, image, groups, kernel, stride, depth, slices):
+        self.slices = slices
         self.unit, self.window = unit, ChannelWindows(
             width=unit.bits * unit.lanes, image=image, groups=groups, kernel=kernel, stride=stride, padding=(0, 0, 0, 0), fill=0,
             depth=depth)
@@ -165,10 +166,11 @@ class _Pool(wiring.Component):
         m.submodules.window = window = self.window
         m.submodules.unit = unit = self.unit
         wiring.connect(m, wiring.flipped(self.i), window.i)
+        words = sliced(m, window.o, "fetched") if self.slices else window.o
         m.d.comb += [
-            Value.cast(unit.i.p).eq(window.o.p.word),
-            unit.i.valid.eq(window.o.valid),
-            window.o.ready.eq(unit.i.ready),
+            Value.cast(unit.i.p).eq(words.p.word),
+            unit.i.valid.eq(words.valid),
+            words.ready.eq(unit.i.ready),
         ]
         wiring.connect(m, unit.o, wiring.flipped(self.o))
 
@@ -192,6 +194,8 @@ class MaxPool(_Pool):
         Channels of which the least is taken.
     depth : int
         Words that the window buffer holds.
+    slices : bool
+        Whether a register slice stands behind it: a result comes one cycle later.
 
     Members
     -------
@@ -200,10 +204,10 @@ class MaxPool(_Pool):
     o : :py:`Out(stream.Signature(ArrayLayout(bits, lanes)))`
         The same order.
     """
-    def __init__(self, *, image, kernel, stride, bits, lanes, minimum, depth):
+    def __init__(self, *, image, kernel, stride, bits, lanes, minimum, depth, slices=False):
         groups = _groups(len(minimum), lanes)
         unit = PoolUnit(bits=bits, lanes=lanes, taps=math.prod(kernel), groups=groups, minimum=minimum)
-        super().__init__(unit, image=image, groups=groups, kernel=kernel, stride=stride, depth=depth)
+        super().__init__(unit, image=image, groups=groups, kernel=kernel, stride=stride, depth=depth, slices=slices)
 
 
 class SumPool(_Pool):
@@ -221,7 +225,7 @@ class SumPool(_Pool):
     i : :py:`In(stream.Signature(lanes * bits))`
     o : :py:`Out(stream.Signature(ArrayLayout(width, lanes)))`
     """
-    def __init__(self, *, image, channels, kernel, stride, bits, lanes, depth, width=None):
+    def __init__(self, *, image, channels, kernel, stride, bits, lanes, depth, width=None, slices=False):
         groups = _groups(channels, lanes)
         unit = SumPoolUnit(bits=bits, lanes=lanes, taps=math.prod(kernel), width=width)
-        super().__init__(unit, image=image, groups=groups, kernel=kernel, stride=stride, depth=depth)
+        super().__init__(unit, image=image, groups=groups, kernel=kernel, stride=stride, depth=depth, slices=slices)

@@ -1,5 +1,7 @@
 """XNOR and popcount: the dot product of two vectors of signs."""
 
+import functools
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -8,7 +10,8 @@ from amaranth.utils import bits_for
 from .heap import CELLS, Heap
 from .luts import FALSE, TRUE, Tables
 
-__all__ = ["Digits", "XnorPopcount", "carry_column", "constant_digits", "count", "reaches", "xnor_digits"]
+__all__ = ["Digits", "XnorPopcount", "carry_column", "constant_digits", "count", "cuts_of", "held_bits",
+           "reaches", "xnor_digits"]
 
 PLAIN_LANES = 8  # one lane in so many stays a plain bit: in coded digits: fewer make longer chains, more cost a table each
 
@@ -107,7 +110,12 @@ def constant_digits(m, x, w_int, *, cells="plain", name):
     return Digits([((bits[k], not w_int >> k & 1),) for k in range(len(x))], cells=cells, name=name)
 
 
-def count(m, digits, *, add=0, width=None, name):
+def cuts_of(levels, registers):
+    """Levels after which so many ``registers`` stand in a tree of so many ``levels``, at equal distances."""
+    return tuple(levels * (k + 1) // (registers + 1) for k in range(registers))
+
+
+def count(m, digits, *, add=0, width=None, registers=0, enable=None, name):
     """The number of ones among ``digits`` plus the constant ``add``, which costs at most a table or two.
 
     Parameters
@@ -119,13 +127,17 @@ def count(m, digits, *, add=0, width=None, name):
     width : int or None
         Bits of the result, which is taken modulo ``2 ** width``. None: as many as the largest sum needs, or, where
         ``add`` is negative, the largest count.
+    registers : int
+        Registers inside the tree: so many cycles pass before the count is there.
+    enable : Value or None
+        They move when it is 1. Needed if there are any.
     name : str
         Prefix of the signals' names.
 
     Returns
     -------
     Signal, unsigned
-        Combinational. It may be added to an accumulator as it is.
+        Combinational behind the last of the registers. It may be added to an accumulator as it is.
     """
     if width is None:
         width = bits_for(digits.lanes + max(add, 0))
@@ -133,8 +145,17 @@ def count(m, digits, *, add=0, width=None, name):
     literals, sources = digits.literals(tables)
     heap = Heap(tables, literals, add=add, width=width, cells=digits.cells)
     result = Signal(width, name=name)
-    m.d.comb += result.eq(Cat(tables.emit(m, sources, heap.bits(), name=name)))
+    cuts = cuts_of(heap.levels, registers)
+    m.d.comb += result.eq(Cat(tables.emit(m, sources, heap.bits(), name=name, cuts=cuts, enable=enable)))
     return result
+
+
+@functools.cache
+def held_bits(lanes, registers):
+    """Flip-flops of so many ``registers`` inside a tree over ``lanes`` plain bits."""
+    tables = Tables()
+    heap = Heap(tables, [(tables.source(),) for _ in range(lanes)], width=bits_for(lanes))
+    return tables.held(heap.bits(), cuts_of(heap.levels, registers))
 
 
 def carry_column(lanes, threshold):

@@ -50,12 +50,14 @@ class Replay(wiring.Component):
         def following(position):
             return Mux(position == self.depth - 1, 0, position + 1)
 
-        # Writer. `free` counts places in the ring, `fresh` words that no pass has read yet.
+        # Writer. `free` counts places in the ring, `fresh` words that no pass has read yet; whether there are any is in registers
+        # of their own, which decide at once.
         free = Signal(range(self.depth + 1), init=self.depth)
         fresh = Signal(range(self.depth + 1))
+        any_free, any_fresh = Signal(init=1), Signal()
         taken = self.i.valid & self.i.ready
         m.d.comb += [
-            self.i.ready.eq(free != 0),
+            self.i.ready.eq(any_free),
             write.data.eq(self.i.payload),
             write.en.eq(taken),
         ]
@@ -70,7 +72,7 @@ class Replay(wiring.Component):
         last_pass = Signal(init=self.repeats == 1)
         move = Signal()
         m.d.comb += [
-            move.eq((~first_pass | (fresh != 0)) & (~self.o.valid | self.o.ready)),
+            move.eq((~first_pass | any_fresh) & (~self.o.valid | self.o.ready)),
             read.en.eq(move),
             self.o.payload.eq(read.data),
         ]
@@ -99,8 +101,12 @@ class Replay(wiring.Component):
         with m.Elif(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
 
-        released = move & last_pass
-        m.d.sync += free.eq(free - taken + released)
-        m.d.sync += fresh.eq(fresh + taken - (move & first_pass))
+        released, begun = move & last_pass, move & first_pass
+        m.d.sync += [
+            free.eq(free - taken + released),
+            fresh.eq(fresh + taken - begun),
+            any_free.eq(released | any_free & ~(taken & (free == 1))),
+            any_fresh.eq(taken | any_fresh & ~(begun & (fresh == 1))),
+        ]
 
         return m

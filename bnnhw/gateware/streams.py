@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .replay import Replay
 
-__all__ = ["Narrow", "RegisterSlice", "Relay", "StreamFifo"]
+__all__ = ["Narrow", "RegisterSlice", "Relay", "StreamFifo", "sliced"]
 
 
 class RegisterSlice(wiring.Component):
@@ -56,6 +56,13 @@ class RegisterSlice(wiring.Component):
             m.d.sync += spare_valid.eq(self.i.valid | spare_valid)
 
         return m
+
+
+def sliced(m, source, name):
+    """The stream ``source`` behind a :class:`RegisterSlice`, the submodule ``name``."""
+    m.submodules[name] = found = RegisterSlice(source.p.shape())
+    wiring.connect(m, source, found.i)
+    return found.o
 
 
 class StreamFifo(wiring.Component):

@@ -48,7 +48,8 @@ def weight_words(weights, pe, simd):
 class RomSource(wiring.Component):
     """Emits the words of a read-only memory in order, over and over.
 
-    One word per cycle; the first is offered one cycle after reset. The memory's read register is the output register.
+    One word per cycle; the first is offered one cycle after reset, or two if ``registered``. The memory's read register is the
+    output register, unless another one stands behind it: in some fabrics a block RAM takes as long as many tables.
 
     Parameters
     ----------
@@ -58,17 +59,19 @@ class RomSource(wiring.Component):
         Bits of a word.
     style : str
         ``"bram"`` or ``"lut"``: the kind of memory.
+    registered : bool
+        Whether another register stands behind the memory.
 
     Members
     -------
     o : :py:`Out(stream.Signature(width))`
     """
-    def __init__(self, words, width, style):
+    def __init__(self, words, width, style, registered=False):
         if style not in STYLES:
             raise ValueError(f"style must be one of {list(STYLES)}, not {style!r}")
         if not words:
             raise ValueError("there must be at least one word")
-        self.words, self.width, self.style = list(words), width, style
+        self.words, self.width, self.style, self.registered = list(words), width, style, registered
         super().__init__({"o": Out(stream.Signature(width))})
 
     def elaborate(self, platform):
@@ -78,8 +81,16 @@ class RomSource(wiring.Component):
                                                attrs=STYLES[self.style])
         read = rom.read_port()
         move = ~self.o.valid | self.o.ready
-        m.d.comb += [read.en.eq(move), self.o.payload.eq(read.data)]
-        m.d.sync += self.o.valid.eq(1)
+        m.d.comb += read.en.eq(move)
+        if self.registered:
+            word, fetched = Signal(self.width, reset_less=True), Signal()
+            m.d.comb += self.o.payload.eq(word)
+            m.d.sync += [fetched.eq(1), self.o.valid.eq(fetched)]
+            with m.If(move):
+                m.d.sync += word.eq(read.data)
+        else:
+            m.d.comb += self.o.payload.eq(read.data)
+            m.d.sync += self.o.valid.eq(1)
         with m.If(move):
             m.d.sync += read.addr.eq(Mux(read.addr == len(self.words) - 1, 0, read.addr + 1))
 

@@ -185,8 +185,9 @@ class _Windows(wiring.Component):
         releases = [[geometry.released(row, column) for column in range(geometry.columns)] for row in range(geometry.rows)]
         freed = Signal(range(max(map(max, releases)) + 1))
         room = Signal(range(self.depth + geometry.words + 1), init=self.depth)
-        m.d.comb += [self.i.ready.eq(room != 0), write.data.eq(self.i.payload), write.en.eq(taken)]
-        m.d.sync += room.eq(room + freed - taken)
+        any_room = Signal(init=1)       # a register of its own, which decides at once
+        m.d.comb += [self.i.ready.eq(any_room), write.data.eq(self.i.payload), write.en.eq(taken)]
+        m.d.sync += [room.eq(room + freed - taken), any_room.eq((freed != 0) | any_room & ~(taken & (room == 1)))]
         with m.If(taken):
             m.d.sync += write.addr.eq(write.addr + 1)
 

@@ -42,6 +42,8 @@ class Planner:
         The family whose cells circuits of constants may be made of; None: none, but where a stage can be nothing else.
     path_ns : float, optional
         The longest path that options may have; a clock cycle where it is not given.
+    register_ns : float, optional
+        Options with longer paths have more registers, where that helps; ``path_ns`` where it is not given.
 
     Attributes
     ----------
@@ -49,14 +51,16 @@ class Planner:
         :data:`MARGIN` of the device's cells, with its block RAMs; all of them, for what does not fit otherwise. Less where plans
         are known to take more than was foreseen.
     """
-    def __init__(self, stages, device, clock_hz, board=None, *, fabric, path_ns=None):
+    def __init__(self, stages, device, clock_hz, board=None, *, fabric, path_ns=None, register_ns=None):
         self.stages, self.device, self.clock_hz, self.board, self.fabric = stages, device, clock_hz, board, fabric
         self.path_ns = path_ns or 1e9 / clock_hz
+        self.register_ns = register_ns or self.path_ns
         self.limits = self.room = tuple(Limits(int(part * device.luts), device.brams) for part in (MARGIN, 1))
 
     @functools.cached_property
     def problem(self):
-        return tables(self.stages, self.device, self.fabric, self._around, clock_hz=self.clock_hz, path_ns=self.path_ns)
+        return tables(self.stages, self.device, self.fabric, self._around, clock_hz=self.clock_hz, path_ns=self.path_ns,
+                      register_ns=self.register_ns)
 
     def _around(self, lanes):
         """The estimate of what stands around the stages: stream ports for beats of ``lanes`` elements, and what a board adds."""

@@ -26,7 +26,10 @@ HALF = 0.5                  # of a device's cells
 # Bits side by side of weights in logic: one address drives all tables, over the whole device. At 3,584 bits TFC on an ECP5-25F
 # was routed for 46 MHz where its paths, without that, let expect 79.
 WIDEST_TABLE = 1024
+# Where a block RAM is slow beside a table, and flip-flops come with the tables: registers behind memories (docs/timing.md).
+SLOW_MEMORIES = ("ecp5", "gowin")
 PACES = (1.0, 1.05, 1.2)    # of a window buffer's source, in intervals of its own: at others it holds no more words
+LEAST_GAIN = 0.02           # of a path: less is no reason for registers
 FORK_WORDS = 4              # that a branch holds besides: they are on their way through its stages
 
 
@@ -89,12 +92,13 @@ def branch_words(stages):
     return {name: [wait(name, taker) for taker in own] for name, own in takers.items() if len(own) > 1}
 
 
-def tables(stages, device, fabric, around, *, clock_hz, path_ns):
+def tables(stages, device, fabric, around, *, clock_hz, path_ns, register_ns):
     """The :class:`~.search.Problem` of ``stages`` on ``device``.
 
     ``fabric`` is as of :func:`candidates`; ``around(lanes)`` gives the estimate of what stands around the stages where the input
     comes in words of so many elements.
 
+    Options whose estimated path is longer than ``register_ns`` have registers in more places, as long as that makes it shorter.
     Of a stage's options only those whose estimated path is at most ``path_ns`` are taken, or where none is those with the
     shortest; circuits of constants have registers as a clock of ``clock_hz`` needs them.
 
@@ -119,22 +123,46 @@ def tables(stages, device, fabric, around, *, clock_hz, path_ns):
     def rounded(lanes):
         cost = around(lanes)
         return math.ceil(cost.luts), cost.brams
-    steps = [Step(stage.name, stage.sources, _choices(stage, device, fabric, clock_hz, path_ns)) for stage in stages]
+    steps = [Step(stage.name, stage.sources, _choices(stage, device, fabric, clock_hz, path_ns, register_ns))
+             for stage in stages]
     return Problem(steps, convert, fork, rounded)
 
 
-def _choices(stage, device, fabric, clock_hz, path_ns):
-    found = []
+def _choices(stage, device, fabric, clock_hz, path_ns, register_ns):
+    found, paths = [], {}
     for options in candidates(stage, fabric, clock_hz):
-        sized = options
-        if isinstance(options, BufferOptions):
-            sized = options.model_copy(update={"depth": buffer_words(stage, options)})
-        cost = estimate.of_stage(stage, sized, device)
-        want, give = stage.lanes(options)
-        found.append(Choice(options, stage.cycles(options), want, give, math.ceil(cost.luts), cost.brams, path_ns=cost.path_ns))
-    folded = {choice: _path_ns(choice, device) for choice in found if not hasattr(choice.options, "fabric")}
-    enough = max([path_ns, *([min(folded.values())] if folded else [])])
-    return tuple(choice for choice in found if folded.get(choice, 0) <= enough)
+        choice = _choice(stage, options, device)
+        if not hasattr(options, "fabric"):
+            own = _path_ns(choice, device)
+            if own > register_ns and isinstance(options, BufferOptions):
+                choice, own = _registered(stage, choice, own, device, register_ns)
+            paths[choice] = own
+        found.append(choice)
+    enough = max([path_ns, *([min(paths.values())] if paths else [])])
+    return tuple(choice for choice in found if paths.get(choice, 0) <= enough)
+
+
+def _choice(stage, options, device):
+    sized = options
+    if isinstance(options, BufferOptions):
+        sized = options.model_copy(update={"depth": buffer_words(stage, options)})
+    cost = estimate.of_stage(stage, sized, device)
+    want, give = stage.lanes(options)
+    return Choice(options, stage.cycles(options), want, give, math.ceil(cost.luts), cost.brams, path_ns=cost.path_ns)
+
+
+def _registered(stage, choice, own, device, register_ns):
+    """``choice``, whose path is ``own`` ns, and that path, with as few more registers as make it ``register_ns`` or less; where
+    none do, those that make it shortest."""
+    while own > register_ns:
+        others = [_choice(stage, options, device) for options in stage.faster(choice.options)
+                  if options.slices <= (device.family in SLOW_MEMORIES)]
+        paths = {_path_ns(other, device): other for other in others}
+        if min(paths, default=own) > (1 - LEAST_GAIN) * own:
+            break
+        own = min(paths)
+        choice = paths[own]
+    return choice, own
 
 
 def _path_ns(choice, device):

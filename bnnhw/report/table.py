@@ -5,10 +5,13 @@ from rich.table import Table
 __all__ = ["table"]
 
 
+USUAL = (("style", "folded"), ("registers", 0), ("slices", False))
+
+
 def _folding(layer):
     """What decides cycles and memory; plan.toml has the rest."""
     return ", ".join(f"{key} {value}" for key, value in layer["folding"].items()
-                     if key != "depth" and (key, value) != ("style", "folded")) or "-"
+                     if key != "depth" and (key, value) not in USUAL) or "-"
 
 
 def table(report):

@@ -6,9 +6,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import UserError
+from ..gateware.mvtu import most_registers
 
 __all__ = ["BufferOptions", "BufferedStage", "ElementwiseStage", "FoldingError", "LanesOptions", "Options", "Stage",
-           "divisors"]
+           "TreeOptions", "divisors"]
 
 
 class FoldingError(UserError, ValueError):
@@ -27,8 +28,15 @@ class LanesOptions(Options):
 
 
 class BufferOptions(Options):
-    """Options of a stage with a buffer of its input: ``depth``, the words that it holds; None leaves that to the plan."""
+    """Options of a stage with a buffer of its input: ``depth``, the words that it holds; None leaves that to the plan.
+    ``slices``: whether registers stand behind its memories."""
     depth: int | None = None
+    slices: bool = False
+
+
+class TreeOptions(BufferOptions):
+    """Options of a stage that counts products: ``registers``, those inside the tree that counts."""
+    registers: int = 0
 
 
 def divisors(size):
@@ -117,10 +125,26 @@ class BufferedStage(Stage):
         """Words of the buffer."""
         return self.rate(options, 0) if options.depth is None else options.depth
 
+    def faster(self, options):
+        """Iterate over ``options`` with registers in one more place each, where they can make the longest path shorter: only the
+        latency and the area are others."""
+        if not options.slices:
+            yield options.model_copy(update={"slices": True})
+        if isinstance(options, TreeOptions) and options.registers < most_registers(options.simd):
+            yield options.model_copy(update={"registers": options.registers + 1})
+
     def check_depth(self, options):
         """``options``, unless their depth is too small: then :exc:`FoldingError`."""
         if options.depth is not None and options.depth < self.live(options):
             raise FoldingError(f"layer {self.name!r}: depth must be at least {self.live(options)}, not {options.depth}")
+        return options
+
+    def check_registers(self, options):
+        """``options``, unless they ask for more registers than the tree has levels for: then :exc:`FoldingError`."""
+        most = most_registers(options.simd)
+        if not 0 <= options.registers <= most:
+            raise FoldingError(f"layer {self.name!r}: registers must be from 0 to {most} with SIMD {options.simd}, not "
+                               f"{options.registers}")
         return options
 
 

@@ -4,15 +4,15 @@ from typing import Literal
 
 from ..gateware.conv import DepthwiseConv, FoldedConv
 from . import timing
-from .base import BufferOptions, divisors
+from .base import BufferOptions, TreeOptions, divisors
 from .dense import MEMORIES, weight_bits
-from .unit_timing import Chain
+from .unit_timing import buffered
 from .windowed import WindowStage
 
 __all__ = ["ConvOptions", "ConvStage", "DepthwiseOptions", "DepthwiseStage"]
 
 
-class ConvOptions(BufferOptions):
+class ConvOptions(TreeOptions):
     kind: Literal["conv"] = "conv"
     pe: int
     simd: int
@@ -43,7 +43,7 @@ class _ConvStage(WindowStage):
         """What :class:`FoldedConv` and :class:`DepthwiseConv` both take."""
         return dict(weights=self.weights, result=self.result, reach=self.reach, image=self.image, stride=self.stride,
                     padding=self.padding, fill=self.fill, bits=self.bits_in, pe=options.pe, memory=options.memory,
-                    depth=self.depth(options))
+                    depth=self.depth(options), slices=options.slices)
 
 
 class ConvStage(_ConvStage):
@@ -69,7 +69,7 @@ class ConvStage(_ConvStage):
         self._check_size("pe", table, self.channels_out)
         self._check_size("simd", table, self.channels)
         self._check_memory(table)
-        return self.check_depth(ConvOptions(**table))
+        return self.check_registers(self.check_depth(ConvOptions(**table)))
 
     def folding_space(self):
         for pe in divisors(self.channels_out):
@@ -100,10 +100,10 @@ class ConvStage(_ConvStage):
                 "buffer_words": (options.simd * self.bits_in, self.depth(options))}
 
     def build(self, options):
-        return FoldedConv(simd=options.simd, **self._arguments(options))
+        return FoldedConv(simd=options.simd, registers=options.registers, **self._arguments(options))
 
     def timing(self, options):
-        return Chain(self.window_model(options), timing.Folded(self.words(options), 1, 0))
+        return buffered(self.window_model(options), timing.Unit(self.words(options), options.registers), options.slices)
 
 
 class DepthwiseStage(_ConvStage):
@@ -146,4 +146,4 @@ class DepthwiseStage(_ConvStage):
         return DepthwiseConv(**self._arguments(options))
 
     def timing(self, options):
-        return Chain(self.window_model(options), timing.Folded(self.taps, 1, 0))
+        return buffered(self.window_model(options), timing.Unit(self.taps), options.slices)

@@ -7,7 +7,8 @@ from ..gateware.baked import BakedCounts, BakedSigns
 from ..gateware.dense import FoldedDense
 from ..gateware.mvtu import Signs
 from . import timing
-from .base import BufferedStage, BufferOptions, FoldingError, Options, divisors
+from .base import BufferedStage, FoldingError, Options, TreeOptions, divisors
+from .unit_timing import buffered
 
 __all__ = ["MEMORIES", "FoldedOptions", "UnfoldedOptions", "DenseStage", "weight_bits"]
 
@@ -20,7 +21,7 @@ def weight_bits(weights):
     return 1 if weights.all() else 2
 
 
-class FoldedOptions(BufferOptions):
+class FoldedOptions(TreeOptions):
     kind: Literal["dense"] = "dense"
     style: Literal["folded"] = "folded"
     pe: int
@@ -81,7 +82,7 @@ class DenseStage(BufferedStage):
                 self.refuse(key.upper(), divisors(size), table[key])
         if table.get("memory", "bram") not in MEMORIES:
             self.refuse("memory", MEMORIES, table["memory"])
-        return self.check_depth(FoldedOptions(**table))
+        return self.check_registers(self.check_depth(FoldedOptions(**table)))
 
     def _parse_unfolded(self, table):
         if not self.unfoldable:
@@ -138,10 +139,11 @@ class DenseStage(BufferedStage):
                 return BakedSigns(name, made)
             return BakedCounts(name, made, offsets=self.result.offsets[0], scale=self.result.scale, width=self.result.width)
         return FoldedDense(self.weights, self.result, reach=self.reach, pe=options.pe, simd=options.simd, memory=options.memory,
-                           depth=self.depth(options), bits=self.bits_in)
+                           depth=self.depth(options), bits=self.bits_in, registers=options.registers, slices=options.slices)
 
     def timing(self, options):
         if options.style == "unfolded":
             return timing.Pipeline(self.made(options).circuit.latency)
         words, folds = self._folds(options)
-        return timing.Folded(words, folds, self.depth(options))
+        unit = timing.Unit(words, options.registers)
+        return unit if folds == 1 else buffered(timing.Ring(words, folds, self.depth(options)), unit, options.slices)

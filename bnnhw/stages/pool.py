@@ -5,7 +5,7 @@ from typing import Literal
 from ..gateware.pool import MaxPool, SumPool
 from . import timing
 from .base import BufferOptions, divisors
-from .unit_timing import Chain
+from .unit_timing import buffered
 from .windowed import WindowStage
 
 __all__ = ["PoolOptions", "MaxPoolStage", "SumPoolStage"]
@@ -45,7 +45,7 @@ class _PoolStage(WindowStage):
         return {"lanes": options.lanes, "bram_words": [], "buffer_words": (options.lanes * self.bits_in, self.depth(options))}
 
     def timing(self, options):
-        return Chain(self.window_model(options), timing.Gathering(self.taps))
+        return buffered(self.window_model(options), timing.Gathering(self.taps), options.slices)
 
 
 class MaxPoolStage(_PoolStage):
@@ -58,7 +58,7 @@ class MaxPoolStage(_PoolStage):
 
     def build(self, options):
         return MaxPool(image=self.image, kernel=self.kernel, stride=self.stride, bits=self.bits_in, lanes=options.lanes,
-                       minimum=self.minimum, depth=self.depth(options))
+                       minimum=self.minimum, depth=self.depth(options), slices=options.slices)
 
 
 class SumPoolStage(_PoolStage):
@@ -70,4 +70,5 @@ class SumPoolStage(_PoolStage):
 
     def build(self, options):
         return SumPool(image=self.image, kernel=self.kernel, stride=self.stride, bits=self.bits_in, lanes=options.lanes,
-                       channels=self.channels, width=self.bits_out, depth=self.depth(options))
+                       channels=self.channels, width=self.bits_out, depth=self.depth(options),
+                       slices=options.slices)

@@ -9,7 +9,7 @@ After each step ``idle`` says whether another one without any transfer would cha
 False although nothing would change, but not for ever.
 """
 
-__all__ = ["Slice", "Pipeline", "Up", "Down", "Fifo", "Elastic", "Folded", "Closing", "Gathering"]
+__all__ = ["Slice", "Pipeline", "Up", "Down", "Fifo", "Elastic", "Ring", "Unit", "Closing", "Gathering"]
 
 
 class Slice:
@@ -119,51 +119,52 @@ class Fifo:
         self.idle = self.valid or self.fresh == 0
 
 
-class Folded:
-    """Folded dense layer: ring buffer (with more than one output fold), three registers, slice."""
-    def __init__(self, words, folds, depth):
-        self.words, self.folds = words, folds
-        self.free, self.fresh, self.index, self.turn, self.offered = depth, 0, 0, 0, False
-        self.position, self.stages = 0, [None, None, None]       # None: bubble, else whether it is a fold's last word
+class Ring:
+    """Ring of ``depth`` words that gives each vector of ``words`` so many times, with the memory's read register behind it."""
+    def __init__(self, words, repeats, depth):
+        self.words, self.repeats, self.free = words, repeats, depth
+        self.fresh, self.index, self.turn, self.valid, self.idle = 0, 0, 0, False, True
+
+    @property
+    def ready(self):
+        return self.free > 0
+
+    def step(self, push, pop):
+        move = (self.turn > 0 or self.fresh > 0) and (not self.valid or pop)
+        self.free += (move and self.turn == self.repeats - 1) - push
+        self.fresh += push - (move and self.turn == 0)
+        if move:
+            self.valid = True
+            self.index += 1
+            if self.index == self.words:
+                self.index, self.turn = 0, (self.turn + 1) % self.repeats
+        elif pop:
+            self.valid = False
+        self.idle = self.valid or self.turn == 0 and self.fresh == 0
+
+
+class Unit:
+    """Matrix-vector unit: takes ``words`` and gives a result; three registers and those of its trees, slice."""
+    def __init__(self, words, registers=0):
+        self.words, self.position = words, 0
+        self.stages = [None] * (3 + registers)      # None: bubble, else whether it is a fold's last word
         self.slice, self.idle = Slice(), True
 
     valid = property(lambda self: self.slice.valid)
 
     @property
-    def enable(self):
+    def ready(self):
         return not self.stages[0] or self.slice.ready
 
-    @property
-    def ready(self):
-        return self.enable if self.folds == 1 else self.free > 0
-
     def step(self, push, pop):
-        enable, moved = self.enable, bool(self.stages[0]) and self.slice.ready
-        taken = enable and (push if self.folds == 1 else self.offered)
-        self.slice.step(moved, pop)
+        enable = self.ready
+        self.slice.step(bool(self.stages[0]) and self.slice.ready, pop)
         if enable:
             self.stages.pop(0)
-            self.stages.append(self.position == self.words - 1 if taken else None)
-            if taken:
+            self.stages.append(self.position == self.words - 1 if push else None)
+            if push:
                 self.position = (self.position + 1) % self.words
-        if self.folds > 1:
-            self._replay(push, enable)
-        # Both the registers and the ring are held up, or have nothing that could move.
-        enable = self.enable
-        self.idle = ((not enable or self.stages == [None, None, None] and not self.offered)
-                     and (self.turn == 0 and self.fresh == 0 or self.offered and not enable))
-
-    def _replay(self, push, enable):
-        move = (self.turn > 0 or self.fresh > 0) and (not self.offered or enable)
-        self.free += (move and self.turn == self.folds - 1) - push
-        self.fresh += push - (move and self.turn == 0)
-        if move:
-            self.offered = True
-            self.index += 1
-            if self.index == self.words:
-                self.index, self.turn = 0, (self.turn + 1) % self.folds
-        elif enable:
-            self.offered = False
+        self.idle = not self.ready or self.stages.count(None) == len(self.stages)
 
 
 class Gathering:

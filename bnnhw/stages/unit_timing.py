@@ -1,17 +1,16 @@
-"""Cycle-exact models of stages with several inputs or outputs, and of stages that are a window buffer and a unit."""
+"""Cycle-exact models of stages with several inputs or outputs, and of stages that are a buffer and a unit."""
 
 from .timing import Fifo, Slice
 
-__all__ = ["Add", "Chain", "Fork"]
+__all__ = ["Add", "Chain", "Fork", "buffered"]
 
 
 class Chain:
     """Two models of which the second takes what the first gives, as in a stage of window buffer and unit."""
     def __init__(self, first, second):
-        self.first, self.second = first, second
-        self.slice, self.idle = second.slice, False
+        self.first, self.second, self.idle = first, second, False
 
-    valid = property(lambda self: self.slice.valid)
+    valid = property(lambda self: self.second.valid)
     ready = property(lambda self: self.first.ready)
 
     def step(self, push, pop):
@@ -19,6 +18,11 @@ class Chain:
         self.second.step(moved, pop)
         self.first.step(push, moved)
         self.idle = self.first.idle and self.second.idle and not (self.first.valid and self.second.ready)
+
+
+def buffered(buffer, unit, slices):
+    """The model of a stage that is a ``buffer`` and a ``unit``, with a register slice between them if ``slices``."""
+    return Chain(Chain(buffer, Slice()) if slices else buffer, unit)
 
 
 class Fork:
