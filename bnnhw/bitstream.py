@@ -10,9 +10,10 @@ from .anchors import anchor
 from .boards.base import TOP as BOARD_TOP
 from .families import FAMILIES
 from .gateware.link import identity_of
+from .updating.base import Base
 from .verify import images_for, summary
 
-__all__ = ["ClockMissed", "identity", "make_bitstream"]
+__all__ = ["ClockMissed", "identity", "make_bitstream", "update"]
 
 SEEDS = 3       # placements that are tried until the clock is met
 FEW_CELLS, FEW_OF = 8, 0.1      # of a circuit's cells that synthesis may find out to be constants, or equal to others
@@ -78,7 +79,9 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
 
     Writes ``NAME_board.v``, ``NAME_netlist.v`` (the accelerator's cells as they are in the bitstream), the pins, the
     routed design and the bitstream (``NAME_board.pcf``, ``NAME.asc``, ``NAME.bin`` for iCE40) and the tools' logs beside
-    ``source``; ``NAME_cells.v`` where the accelerator contains circuits as cells, from which it is then synthesized.
+    ``source``; ``NAME_cells.v`` where the accelerator contains circuits as cells, from which it is then synthesized. An updatable
+    plan is synthesized and routed with random words in its memories: those files are called ``NAME_base...``
+    (:mod:`bnnhw.updating`), and the network's words are then put in their place.
 
     Parameters
     ----------
@@ -112,34 +115,88 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
     board_source, pins, mapped, cells, routed, packed = (Path(f"{stem}{end}") for end in (
         "_board.v", f"_board{family.constraints}", ".json", "_netlist.v", family.routed, family.bitstream))
     narrator.say("writing the board's Verilog")
-    board_source.write_text(board.verilog(identity(plan)))
+    wrapper = board.verilog(identity(plan))
+    board_source.write_text(wrapper)
     pins.write_text(board.constraints(board))
     accelerator = verilog(plan, cells=True)
     if accelerator != source.read_text():
         source = Path(f"{stem}_cells.v")
         source.write_text(accelerator)
+    base, sources, made = None, [source, board_source], (cells, routed)
+    if plan.updatable:
+        base = Base(folder, source.stem, device, family.routed)
+        base.write_sources(accelerator, wrapper)
+        sources, made = [base.verilog, base.board], (base.netlist, base.routed)
     narrator.say(f"synthesizing for {device.name}")
-    counts = implement.synthesize([source, board_source], BOARD_TOP, device, netlist=mapped, part=TOP, part_verilog=cells,
+    counts = implement.synthesize(sources, BOARD_TOP, device, netlist=mapped, part=TOP, part_verilog=made[0],
                                   log=folder / "yosys.log")
-    _check_memories(plan, device, cells.read_text())
-    _check_circuits(accelerator, cells.read_text())
+    _check_memories(plan, device, made[0].read_text())
+    _check_circuits(accelerator, made[0].read_text())
     anchor(mapped, device)
-    facts = {}
-    if netlist_images:
-        narrator.say("simulating the netlist")
-        x, labels = images_for(plan.network, netlist_images, dataset)
-        result = netlist.run(plan, cells.read_text(), x, device, say=narrator.say, progress=narrator.progress)
-        facts["netlist"] = summary(plan.network, x, labels, result, "netlist")
+    if base:
+        base.fill_netlist(accelerator, cells)
+    facts = {"netlist": simulated(plan, cells, device, netlist_images, dataset, narrator)} if netlist_images else {}
     best = 0
     for seed in range(1, SEEDS + 1):
         narrator.say(f"placing and routing for {device.name}, seed {seed}")
         figures = implement.route(mapped, device, package=board.package, constraints=pins, clock_hz=plan.clock_hz,
-                                  output=routed, seed=seed, log=folder / "nextpnr.log", counts=counts)
+                                  output=made[1], seed=seed, log=folder / "nextpnr.log", counts=counts)
         best = max(best, figures.fmax_hz)
         if best >= plan.clock_hz:
             break
     else:
         raise ClockMissed(plan.clock_hz, best)
+    if base:
+        base.fill_routed(accelerator, wrapper, routed)
+        facts["base_sha256"] = base.digests()
     implement.pack(routed, device, packed)
     mapped.unlink()
     return facts | {"device": figures.as_dict()}
+
+
+def update(plan, source, folder, board, *, base, netlist_images=0, dataset=None, narrator):
+    """Make the bitstream of ``plan`` from one that is routed: nothing is synthesized, placed or routed.
+
+    Writes what :func:`make_bitstream` does, but for the logs.
+
+    Parameters
+    ----------
+    base : Base
+        Of an updatable plan with the same options, of another network.
+    plan, source, folder, board, netlist_images, dataset, narrator
+        As of :func:`make_bitstream`.
+
+    Returns
+    -------
+    dict
+        ``base_sha256``; with ``netlist_images``, ``netlist``.
+
+    Raises
+    ------
+    UpdateError
+        The two networks differ in more than what is in block RAM; the message names the layers.
+    PatchError, MismatchError
+    """
+    device, family, stem = base.device, board.family, source.stem
+    narrator.say("writing the board's Verilog")
+    accelerator, wrapper = verilog(plan, cells=True), board.verilog(identity(plan))
+    base.check(accelerator, wrapper)
+    Path(folder, f"{stem}_board.v").write_text(wrapper)
+    Path(folder, f"{stem}_board{family.constraints}").write_text(board.constraints(board))
+    own = Base(folder, stem, device, family.routed)
+    base.copy(own)
+    cells, routed = Path(folder, f"{stem}_netlist.v"), Path(folder, f"{stem}{family.routed}")
+    own.fill_netlist(accelerator, cells)
+    facts = {"netlist": simulated(plan, cells, device, netlist_images, dataset, narrator)} if netlist_images else {}
+    narrator.say("packing the bitstream")
+    own.fill_routed(accelerator, wrapper, routed)
+    implement.pack(routed, device, Path(folder, f"{stem}{family.bitstream}"))
+    return facts | {"base_sha256": own.digests()}
+
+
+def simulated(plan, cells, device, count, dataset, narrator):
+    """What report.json holds of ``count`` images in the netlist in the file ``cells``. Raises :exc:`MismatchError`."""
+    narrator.say("simulating the netlist")
+    x, labels = images_for(plan.network, count, dataset)
+    result = netlist.run(plan, cells.read_text(), x, device, say=narrator.say, progress=narrator.progress)
+    return summary(plan.network, x, labels, result, "netlist")

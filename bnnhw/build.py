@@ -17,17 +17,20 @@ from .bitstream import make_bitstream
 from .errors import UsageError, UserError
 from .families import FAMILIES
 from .lower import lower
+from .plan import PlanError
 from .planner.goals import Planner, has_estimates
 from .target import DEFAULT_CLOCK_HZ
+from .updating.base import file_names
 
 __all__ = ["Narrator", "add_arguments", "run", "build"]
 
 AUTO = "auto"       # the clock that routing supports
 
 # Files that only `--bitstream` writes.
-OF_A_BITSTREAM = ("{name}_board.v", "{name}_cells.v", "{name}_netlist.v", "yosys.log", "nextpnr.log", *(
-    f"{{name}}{end}" for family in FAMILIES.values() if family.router
-    for end in (family.bitstream, family.routed, f"_board{family.constraints}")))
+OF_A_BITSTREAM = ("{name}_board.v", "{name}_cells.v", "{name}_netlist.v", "yosys.log", "nextpnr.log", *dict.fromkeys(
+    file for family in FAMILIES.values() if family.router
+    for file in (*file_names("{name}", family.routed), *(
+        f"{{name}}{end}" for end in (family.bitstream, family.routed, f"_board{family.constraints}")))))
 
 
 class FolderError(UserError):
@@ -52,6 +55,9 @@ def add_arguments(parser):
     parser.add_argument("--buffers", choices=buffers.KINDS,
                         help="depth of window and branch buffers: the least that cost no cycle (rate, the default), or that work")
     parser.add_argument("--scores", action="store_true", help="give the scores besides the class")
+    parser.add_argument("--updatable", action="store_true",
+                        help="keep all that was trained in block RAM, so that `bnnhw update` can put another network of the same "
+                             "shape into the bitstream (needs --board)")
     parser.add_argument("--verify", type=int, default=0, metavar="N",
                         help="simulate the Verilog on N images and compare all integers with the golden model")
     parser.add_argument("--data", metavar="PATH", help="with --verify: rows or pictures of your own (of what it was trained on, "
@@ -86,9 +92,11 @@ def _check(args):
         raise UsageError("--verify-netlist needs --bitstream, which makes the netlist")
     if args.data and not args.verify:
         raise UsageError("--data needs --verify, which says how many of its rows are simulated")
-    if args.plan and (args.fps or args.latency or args.clock or args.scores or args.buffers):
-        raise UsageError("--plan says the folding, the clock, the result and the buffers: --fps, --latency, --clock, --scores "
-                         "and --buffers cannot change them")
+    if args.updatable and not args.board:
+        raise UsageError("--updatable needs --board, whose block RAMs it uses")
+    if args.plan and (args.fps or args.latency or args.clock or args.scores or args.buffers or args.updatable):
+        raise UsageError("--plan says the folding, the clock, the result and the buffers: --fps, --latency, --clock, --scores, "
+                         "--buffers and --updatable cannot change them")
     if args.fps and args.latency:
         raise UsageError("--fps and --latency: one of them is the goal")
     for name, asked in (("--fps max", args.fps == folding.AS_FAST_AS_FITS), ("--latency", args.latency)):
@@ -116,12 +124,14 @@ def _plan(args, network, board, device, hz):
         return dataclasses.replace(plan, clock_hz=_real_clock(plan.clock_hz, board)), None
     clock_hz = _real_clock(hz, board)
     stages, buffers_ = lower(network, scores=args.scores), args.buffers or "rate"
-    if device and (has_estimates(device) or args.latency or args.fps == folding.AS_FAST_AS_FITS):
+    if device and (has_estimates(device) or args.latency or args.updatable or args.fps == folding.AS_FAST_AS_FITS):
         fast = {}
         if args.clock == AUTO:      # it is routing that says which paths are too long
             fast = {"path_ns": 1e9 / board.clock_hz, "register_ns": 1e9 / closure.goal_hz(device)}
-        planner = Planner(stages, device, clock_hz, board, fabric=device.family, **fast)
+        planner = Planner(stages, device, clock_hz, board, fabric=device.family, updatable=args.updatable, **fast)
         chosen = folding.choose(network, planner, fps=args.fps, latency=args.latency, buffers=buffers_)
+        if args.updatable and not chosen.plan.updatable:
+            raise PlanError("--updatable: there is no layer with weights, and what is in tables and circuits cannot be updated")
         return chosen.plan, str(chosen)
     plan = folding.fold(network, stages, clock_hz=clock_hz, fps=args.fps, buffers=buffers_, fabric=device and device.family)
     if device:
@@ -171,7 +181,7 @@ def _tools(board, simulated):
 
 
 def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, bitstream=False, data=None, why=None,
-          rounds=None, narrator=None):
+          rounds=None, make=make_bitstream, tools=None, narrator=None):
     """Write a build folder: all of it, or nothing.
 
     Parameters
@@ -187,13 +197,17 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
     images, netlist_images : int
         How many images to verify in the Verilog, and in the synthesized netlist.
     bitstream : bool
-        Whether to synthesize, place and route for ``board``.
+        Whether to make a bitstream for ``board``.
     data : Inputs, optional
         Which images: a user's own, of :func:`bnnhw.owndata.inputs`; by default test images of the network's data set.
     why : str, optional
         What the planner says of the plan: what holds it up, what a faster one would take.
     rounds : list of dict, optional
         What was routed on the way to this plan's clock (:func:`bnnhw.closure.close`).
+    make : callable
+        What makes the bitstream: :func:`bnnhw.bitstream.make_bitstream` or something that takes the same arguments.
+    tools : dict, optional
+        Versions of the tools that made it, where those that are here did not.
     narrator : Narrator, optional
 
     Returns
@@ -227,10 +241,10 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
             facts["verified"] = verify.in_verilog(plan, text, images, dataset=dataset, say=narrator.say,
                                                   progress=narrator.progress)
         if bitstream:
-            facts |= make_bitstream(plan, stage / f"{name}.v", stage, board, netlist_images=netlist_images, dataset=dataset,
-                                    narrator=narrator)
+            facts |= make(plan, stage / f"{name}.v", stage, board, netlist_images=netlist_images, dataset=dataset,
+                          narrator=narrator)
         facts |= {"why": why, "rounds": rounds}
-        facts["tools"] = report.versions(_tools(board if bitstream else None, simulated=images or netlist_images))
+        facts["tools"] = tools or report.versions(_tools(board if bitstream else None, simulated=images or netlist_images))
         inputs = verify.images_for(plan.network, images, dataset)[0] if images else None
         (stage / "report.html").write_text(report.page(facts, plan, inputs=inputs), encoding="utf-8")
         (stage / "report.json").write_text(json.dumps(facts, indent=2) + "\n")

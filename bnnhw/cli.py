@@ -19,6 +19,7 @@ VERBS = {
     "info": ("bnnhw.info", "say what a .bnn file holds"),
     "evaluate": ("bnnhw.evaluate", "count the images of a data set that a network gets right"),
     "build": ("bnnhw.build", "turn a network into Verilog, check it, and make a bitstream"),
+    "update": ("bnnhw.update", "put another network of the same shape into a bitstream, in seconds"),
     "explore": ("bnnhw.explore", "say what boards make of networks, by estimates or placed and routed"),
     "simulate": ("bnnhw.simulate", "run images through a built accelerator's Verilog"),
     "run": ("bnnhw.run", "classify images on a board, or on a simulated one"),

@@ -228,6 +228,11 @@ class Plan:
         return self.clock_hz / self.cycles_per_inference
 
     @property
+    def updatable(self):
+        """Whether what was trained is in block RAM, so that another network of this shape can be put into the bitstream."""
+        return any(getattr(options, "memory", "") == "updatable" for options in self.options.values())
+
+    @property
     def bottleneck(self):
         """The stage's element with the most cycles per frame."""
         def busy(element):

@@ -74,7 +74,8 @@ def test_registers(n_out, n_in, pe, simd, slices):
 
 @settings(max_examples=25, deadline=None)
 @given(data=st.data(), folds=st.integers(1, 5), pe=st.integers(1, 4), words=st.integers(1, 5), simd=st.integers(1, 9),
-       memory=st.sampled_from(["bram", "lut"]), seed=st.integers(0, 99), p_valid=st.floats(0.2, 1), p_ready=st.floats(0.2, 1))
+       memory=st.sampled_from(["bram", "lut", "updatable"]), seed=st.integers(0, 99),
+       p_valid=st.floats(0.2, 1), p_ready=st.floats(0.2, 1))
 def test_any_folding(data, folds, pe, words, simd, memory, seed, p_valid, p_ready):
     depth = data.draw(st.integers(words, 2 * words))
     sums, slices = data.draw(st.booleans()), data.draw(st.booleans())

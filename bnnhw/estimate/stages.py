@@ -4,9 +4,10 @@ import functools
 
 import numpy as np
 
+from ..gateware.mvtu import start_words
 from ..gateware.thermometer import changing, columns
 from ..gateware.threshold import turns
-from ..gateware.weights import style_for
+from ..gateware.weights import pages, style_for
 from ..gateware.window import Geometry
 from ..stages.dense import weight_bits
 from . import parts
@@ -58,25 +59,43 @@ def _start_table(stage, pe):
     return borders * folds, sum(widths), *_different(table & (1 << np.array(widths)) - 1)
 
 
-def _matrix_vector(stage, pe, simd, words, registers=0):
-    """The unit of a layer with weights, ``pe`` neurons at a time."""
-    entries, accumulators, changing_, different = _start_table(stage, pe)
+@functools.lru_cache(maxsize=4096)
+def _kept_starts(stage, pe, most):
+    """Of starts in block RAM: words, bits of all accumulators."""
+    words, shape = start_words(stage.result, pe, most)
+    return len(words), shape.width * pe
+
+
+def _layer(stage, options, simd, words, folds, family):
+    """A layer's unit and its memories: ``words`` weight words of a vector, ``folds`` times over."""
+    if options.memory != "updatable":
+        return (_matrix_vector(stage, options, simd, words, _start_table(stage, options.pe))
+                + _weights(stage, simd, words * folds, options, family))
+    entries, accumulators = _kept_starts(stage, options.pe, words * simd * ((1 << stage.bits_in) - 1))
+    found = _matrix_vector(stage, options, simd, words, (1, accumulators, 0, 0))
+    found += _weights(stage, simd, pages(words * folds), options, family)
+    found.brams += parts.rom(accumulators, pages(entries), "bram", family).brams
+    return found
+
+
+def _matrix_vector(stage, options, simd, words, starts):
+    """The unit of a layer with weights; ``starts`` is as of :func:`_start_table`."""
+    pe, (entries, accumulators, changing_, different) = options.pe, starts
     return parts.matrix_vector(
         pe=pe, simd=simd, bits_in=stage.bits_in, words=words, folds=_starts(stage)[0].shape[1] // pe, accumulators=accumulators,
         width=stage.result.width, start_bits=changing_, start_columns=different, entries=entries, scale=stage.result.scale,
-        masked=_weight_bits(stage) == 2, registers=registers)
+        masked=_weight_bits(stage) == 2, registers=getattr(options, "registers", 0))
 
 
 def _weights(stage, simd, words, options, family):
     width = _weight_bits(stage) * options.pe * simd
-    found = parts.rom(width, words, options.memory, family)
+    found = parts.rom(width, words, "lut" if options.memory == "lut" else "bram", family)
     return parts.registered(found, width) if options.slices else found
 
 
 def _dense(stage, options, family):
     words, folds = stage.elements_in // options.simd, stage.elements_out // options.pe
-    found = _matrix_vector(stage, options.pe, options.simd, words, options.registers)
-    found += _weights(stage, options.simd, words * folds, options, family)
+    found = _layer(stage, options, options.simd, words, folds, family)
     if folds > 1:
         width = options.simd * stage.bits_in
         buffer = parts.replay(width, words, folds, stage.depth(options), family)
@@ -134,15 +153,13 @@ def _borders(stage):
 
 def _conv(stage, options, family):
     words, folds = stage.words(options), stage.folds(options)
-    return (_matrix_vector(stage, options.pe, options.simd, words, options.registers)
-            + _weights(stage, options.simd, words * folds, options, family)
+    return (_layer(stage, options, options.simd, words, folds, family)
             + _window(stage, options, options.simd, family, repeats=folds, borders=_borders(stage)))
 
 
 def _depthwise(stage, options, family):
     groups = stage.channels // options.pe
-    return (_matrix_vector(stage, options.pe, 1, stage.taps)
-            + _weights(stage, 1, groups * stage.taps, options, family)
+    return (_layer(stage, options, 1, stage.taps, groups, family)
             + _window(stage, options, options.pe, family, borders=_borders(stage)))
 
 

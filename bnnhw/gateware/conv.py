@@ -67,7 +67,7 @@ class FoldedConv(_Conv):
     pe, simd : int
         Divisors of C_out and C_in.
     memory : str
-        Kind of the weight memory, ``"bram"`` or ``"lut"``.
+        Kind of the weight memory, ``"bram"`` or ``"lut"``; ``"updatable"``: all that weights and result say is in block RAM.
     depth : int
         Words that the window buffer holds.
     bits : int
@@ -94,7 +94,7 @@ class FoldedConv(_Conv):
                          padding=padding, fill=sum(fill << bits * lane for lane in range(simd)), repeats=n_out // pe, depth=depth)
         _check(result, window)
         unit = Mvtu(pe=pe, simd=simd, words=rows * columns * channels // simd, result=result, reach=reach, bits=bits,
-                    masked=not weights.all(), registers=registers)
+                    masked=not weights.all(), registers=registers, updatable=memory == "updatable")
         super().__init__(window, unit, *weight_words(weights.reshape(n_out, -1), pe, simd), memory, slices)
 
 
@@ -118,5 +118,6 @@ class DepthwiseConv(_Conv):
         window = ChannelWindows(width=pe * bits, image=image, groups=channels // pe, kernel=(rows, columns), stride=stride,
                                 padding=padding, fill=sum(fill << bits * lane for lane in range(pe)), depth=depth)
         _check(result, window)
-        unit = DepthwiseMvtu(pe=pe, words=rows * columns, result=result, reach=reach, bits=bits, masked=not weights.all())
+        unit = DepthwiseMvtu(pe=pe, words=rows * columns, result=result, reach=reach, bits=bits, masked=not weights.all(),
+                             updatable=memory == "updatable")
         super().__init__(window, unit, *weight_words(weights.reshape(channels, -1), pe, 1), memory, slices)

@@ -29,7 +29,7 @@ class FoldedDense(wiring.Component):
     pe, simd : int
         Divisors of n_out and n_in.
     memory : str
-        Kind of the weight memory, ``"bram"`` or ``"lut"``.
+        Kind of the weight memory, ``"bram"`` or ``"lut"``; ``"updatable"``: all that weights and result say is in block RAM.
     depth : int
         Words that the input buffer holds, n_in / SIMD to twice that; unused with one output fold.
     bits : int
@@ -51,9 +51,8 @@ class FoldedDense(wiring.Component):
             if not isinstance(value, int) or value < 1 or size % value:
                 raise ValueError(f"{name} must divide {size}, not {value!r}")
         words, folds = n_in // simd, n_out // pe
-        masked = not weights.all()
-        self.unit = Mvtu(pe=pe, simd=simd, words=words, result=result, reach=reach, bits=bits, masked=masked,
-                         registers=registers)
+        self.unit = Mvtu(pe=pe, simd=simd, words=words, result=result, reach=reach, bits=bits, masked=not weights.all(),
+                         registers=registers, updatable=memory == "updatable")
         self.source = RomSource(*weight_words(weights, pe, simd), memory, slices)
         self.slices = slices
         self.buffer = Replay(width=simd * bits, words=words, repeats=folds, depth=depth) if folds > 1 else None

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .popcount import Digits, count, cuts_of, xnor_digits
 from .streams import RegisterSlice
+from .weights import STYLES, pages
 
-__all__ = ["Codes", "DepthwiseMvtu", "Mvtu", "Signs", "most_registers"]
+__all__ = ["Codes", "DepthwiseMvtu", "Mvtu", "Signs", "most_registers", "start_words"]
 
 STARTS_IN_MULTIPLEXER = 4   # a LUT4 has inputs for the accumulator, "first" and two bits that select the start
 
@@ -73,6 +74,34 @@ class Codes:
         return accumulator
 
 
+def start_words(result, pe, most):
+    """Where the accumulators of a layer begin, as a memory whose form does not depend on the numbers.
+
+    Parameters
+    ----------
+    result : Signs or Codes
+    pe : int
+        Neurons of a word.
+    most : int
+        The greatest match count that any weights could give.
+
+    Returns
+    -------
+    words : list of int
+        Word ``border * folds + fold``: the accumulators' bits, that of neuron ``fold * pe`` lowest. A start beyond those that
+        weights of this shape can need decides the same as the last one that they can.
+    shape : Shape
+        Of an accumulator.
+    """
+    shape = result.accumulator([-(most + 1), 0], most)
+    mask = (1 << shape.width) - 1
+    words = []
+    for row in result.starts:
+        own = [max(-(most + 1), min(start, 0)) if shape.signed else start for start in row]
+        words += [sum((own[fold + k] & mask) << k * shape.width for k in range(pe)) for fold in range(0, len(own), pe)]
+    return words, shape
+
+
 class Mvtu(wiring.Component):
     """Match counts of ``n_out`` neurons, and what ``result`` makes of them.
 
@@ -104,6 +133,9 @@ class Mvtu(wiring.Component):
         Whether weights can be 0.
     registers : int
         Inside the tree that counts, at most :func:`most_registers`.
+    updatable : bool
+        Keep ``result`` in block RAM (:func:`start_words`), so that other numbers change its contents and nothing else. The
+        timing is the same.
 
     Members
     -------
@@ -115,7 +147,7 @@ class Mvtu(wiring.Component):
     o : :py:`Out(stream.Signature(ArrayLayout(result.width, pe)))`
         Element ``k`` belongs to neuron ``fold * pe + k``.
     """
-    def __init__(self, *, pe, simd, words, result, reach, bits=1, masked=False, registers=0):
+    def __init__(self, *, pe, simd, words, result, reach, bits=1, masked=False, registers=0, updatable=False):
         for name, value in (("PE", pe), ("SIMD", simd), ("words", words), ("bits", bits)):
             if not isinstance(value, int) or value < 1:
                 raise TypeError(f"{name} must be a positive integer, not {value!r}")
@@ -127,7 +159,7 @@ class Mvtu(wiring.Component):
         if any(len(row) != len(reach) for row in starts):
             raise ValueError(f"every border's row must have {len(reach)} numbers, as many as there are neurons")
         self.pe, self.simd, self.words, self.bits, self.masked = pe, simd, words, bits, masked
-        self.registers = registers
+        self.registers, self.updatable = registers, updatable
         self.result, self.reach, self.folds, self.borders = result, reach, len(reach) // pe, len(starts)
         self._layout = data.ArrayLayout(result.width, pe)
         super().__init__({
@@ -172,6 +204,36 @@ class Mvtu(wiring.Component):
     def _starts(self, k):
         """Where the accumulator of neuron ``k`` begins, by border and fold."""
         return [row[n] for row in self.result.starts for n in range(k, len(self.reach), self.pe)]
+
+    def _from_tables(self, m, en, selector, selected):
+        """Where the accumulators begin, as logic: a cycle after ``selector`` says which, when that is ``selected``."""
+        starts = []
+        for k in range(self.pe):
+            table = self._starts(k)
+            shape = self.result.accumulator(table, max(self.reach[k::self.pe]))
+            if len(table) <= STARTS_IN_MULTIPLEXER:
+                start = _choose(m, selected, table, shape, f"initial{k}")
+            else:
+                start = Signal(shape, name=f"start{k}", reset_less=True)
+                chosen = _choose(m, selector, table, shape, f"initial{k}")
+                with m.If(en):
+                    m.d.sync += start.eq(chosen)
+            starts.append(start)
+        return starts
+
+    def _from_memory(self, m, en, selector):
+        """The same from block RAM."""
+        words, shape = start_words(self.result, self.pe, self.words * self.simd * ((1 << self.bits) - 1))
+        m.submodules.rom = rom = memory.Memory(shape=shape.width * self.pe, depth=pages(len(words)), init=words,
+                                               attrs=STYLES["updatable"])
+        port = rom.read_port()
+        m.d.comb += [port.addr.eq(selector), port.en.eq(en)]
+        starts = []
+        for k in range(self.pe):
+            start = Signal(shape, name=f"start{k}")
+            m.d.comb += start.eq(port.data.word_select(k, shape.width))
+            starts.append(start)
+        return starts
 
     def elaborate(self, platform):
         m = Module()
@@ -222,24 +284,15 @@ class Mvtu(wiring.Component):
         with m.If(en):
             m.d.sync += selected.eq(selector)
             m.d.sync += [counts_now[name].eq(lanes_now[name]) for name in names]
-        accumulators, counts, starts = [], [], []
+        starts = self._from_memory(m, en, selector) if self.updatable else self._from_tables(m, en, selector, selected)
+        accumulators, counts = [], []
         for k, total in enumerate(sums):
-            table = self._starts(k)
-            shape = self.result.accumulator(table, max(self.reach[k::self.pe]))
-            if len(table) <= STARTS_IN_MULTIPLEXER:
-                start = _choose(m, selected, table, shape, f"initial{k}")
-            else:
-                start = Signal(shape, name=f"start{k}", reset_less=True)
-                chosen = _choose(m, selector, table, shape, f"initial{k}")
-                with m.If(en):
-                    m.d.sync += start.eq(chosen)
             value = total()
             register = Signal(len(value), name=f"count{k}", reset_less=True)
             with m.If(en):
                 m.d.sync += register.eq(value)
             counts.append(register)
-            starts.append(start)
-            accumulators.append(Signal(shape, name=f"accumulator{k}", reset_less=True))
+            accumulators.append(Signal(starts[k].shape(), name=f"accumulator{k}", reset_less=True))
 
         # Third: the accumulators.
         with m.If(en):
@@ -258,8 +311,8 @@ class DepthwiseMvtu(Mvtu):
 
     SIMD is 1, so that there is no tree, and ``i.word`` has ``pe`` codes.
     """
-    def __init__(self, *, pe, words, result, reach, bits=1, masked=False):
-        super().__init__(pe=pe, simd=1, words=words, result=result, reach=reach, bits=bits, masked=masked)
+    def __init__(self, *, pe, words, result, reach, bits=1, masked=False, updatable=False):
+        super().__init__(pe=pe, simd=1, words=words, result=result, reach=reach, bits=bits, masked=masked, updatable=updatable)
 
     def _inputs(self):
         return self.pe

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from ..protocol import Fault, Kind
 from .packets import ReplyHeader, ReplySender
 from .slip import PacketByte
+from .weights import pages
 
 __all__ = ["Want", "CounterValues", "Responder"]
 
@@ -69,7 +70,7 @@ class Responder(wiring.Component):
         m = Module()
 
         identity, record_bytes = self.identity.pack(), self.identity.record_bytes
-        m.submodules.identity = rom = Memory(shape=8, depth=len(identity), init=identity, attrs={"ram_style": "block"})
+        m.submodules.identity = rom = Memory(shape=8, depth=pages(len(identity)), init=identity, attrs={"ram_style": "block"})
         rom_port = rom.read_port()
         m.submodules.sender = sender = ReplySender(max(len(identity), CounterValues.size // 8, record_bytes))
         wiring.connect(m, sender.o, wiring.flipped(self.o))

@@ -5,14 +5,22 @@ from amaranth import *
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import Out
 
-__all__ = ["STYLES", "RomSource", "style_for", "weight_words"]
+__all__ = ["PAGE", "STYLES", "RomSource", "pages", "style_for", "weight_words"]
 
 # How each memory style is asked for. yosys reads these attributes of a memory when it maps it.
-STYLES = {"bram": {"rom_style": "block"}, "lut": {"rom_style": "logic"}}
+STYLES = {"bram": {"rom_style": "block"}, "lut": {"rom_style": "logic"}, "updatable": {"rom_style": "block"}}
+# Words by which an updatable memory is rounded up: with 64 words or more of random contents in each block RAM no column is like
+# another, so that it can be found again in a routed design (bnnhw.updating). No block RAM's depth ends within a page.
+PAGE = 64
 
 
 LUT_WORDS = 64      # a bit of so many words takes five tables of four inputs; a block RAM has sixteen bits at a time
 LUT_BITS = 1024     # memories up to this size are tables: a block RAM would be mostly empty
+
+
+def pages(words):
+    """Words of an updatable memory of at least ``words``."""
+    return -(-words // PAGE) * PAGE
 
 
 def style_for(bits, words=None):
@@ -58,7 +66,7 @@ class RomSource(wiring.Component):
     width : int
         Bits of a word.
     style : str
-        ``"bram"`` or ``"lut"``: the kind of memory.
+        ``"bram"`` or ``"lut"``: the kind of memory; ``"updatable"``: block RAM that is as deep as :func:`pages` says.
     registered : bool
         Whether another register stands behind the memory.
 
@@ -77,7 +85,8 @@ class RomSource(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        m.submodules.rom = rom = memory.Memory(shape=self.width, depth=len(self.words), init=self.words,
+        depth = pages(len(self.words)) if self.style == "updatable" else len(self.words)
+        m.submodules.rom = rom = memory.Memory(shape=self.width, depth=depth, init=self.words,
                                                attrs=STYLES[self.style])
         read = rom.read_port()
         move = ~self.o.valid | self.o.ready

@@ -44,6 +44,8 @@ class Planner:
         The longest path that options may have; a clock cycle where it is not given.
     register_ns : float, optional
         Options with longer paths have more registers, where that helps; ``path_ns`` where it is not given.
+    updatable : bool
+        Whether everything that was trained must be in block RAM.
 
     Attributes
     ----------
@@ -51,8 +53,9 @@ class Planner:
         :data:`MARGIN` of the device's cells, with its block RAMs; all of them, for what does not fit otherwise. Less where plans
         are known to take more than was foreseen.
     """
-    def __init__(self, stages, device, clock_hz, board=None, *, fabric, path_ns=None, register_ns=None):
+    def __init__(self, stages, device, clock_hz, board=None, *, fabric, path_ns=None, register_ns=None, updatable=False):
         self.stages, self.device, self.clock_hz, self.board, self.fabric = stages, device, clock_hz, board, fabric
+        self.updatable = updatable
         self.path_ns = path_ns or 1e9 / clock_hz
         self.register_ns = register_ns or self.path_ns
         self.limits = self.room = tuple(Limits(int(part * device.luts), device.brams) for part in (MARGIN, 1))
@@ -60,7 +63,7 @@ class Planner:
     @functools.cached_property
     def problem(self):
         return tables(self.stages, self.device, self.fabric, self._around, clock_hz=self.clock_hz, path_ns=self.path_ns,
-                      register_ns=self.register_ns)
+                      register_ns=self.register_ns, updatable=self.updatable)
 
     def _around(self, lanes):
         """The estimate of what stands around the stages: stream ports for beats of ``lanes`` elements, and what a board adds."""
@@ -137,7 +140,8 @@ class Planner:
         """The name of the device with the fewest cells on which an interval of ``cycles`` fits, board included; or None."""
         for device in sorted(DEVICES.values(), key=lambda device: (device.luts, device.brams)):
             if device is not self.device and has_estimates(device):
-                other = Planner(self.stages, device, self.clock_hz, self.board, fabric=device.family)
+                other = Planner(self.stages, device, self.clock_hz, self.board, fabric=device.family,
+                                updatable=self.updatable)
                 if cheapest(other.problem, other.limits[0], cycles):
                     return device.name
         return None

@@ -33,10 +33,15 @@ LEAST_GAIN = 0.02           # of a path: less is no reason for registers
 FORK_WORDS = 4              # that a branch holds besides: they are on their way through its stages
 
 
-def candidates(stage, fabric, clock_hz):
+def candidates(stage, fabric, clock_hz, updatable=False):
     """Options of ``stage``: circuits of constants of ``fabric`` only, as deep as the clock allows, those of lookups at most as
     deep as they come. With None for a fabric none are unfolded, and what can be nothing else is of :data:`ANY_FABRIC`. Tables of
-    weights are at most :data:`WIDEST_TABLE` bits wide."""
+    weights are at most :data:`WIDEST_TABLE` bits wide. ``updatable`` layers are folded, and what was trained is in block RAM."""
+    if updatable and hasattr(stage, "weights"):
+        for options in stage.folding_space():
+            if getattr(options, "memory", "") == "bram":
+                yield options.model_copy(update={"memory": "updatable"})
+        return
     bits = weight_bits(stage.weights) if hasattr(stage, "weights") else 0
     for options in stage.folding_space():
         style, own = getattr(options, "style", ""), getattr(options, "fabric", None)
@@ -92,7 +97,7 @@ def branch_words(stages):
     return {name: [wait(name, taker) for taker in own] for name, own in takers.items() if len(own) > 1}
 
 
-def tables(stages, device, fabric, around, *, clock_hz, path_ns, register_ns):
+def tables(stages, device, fabric, around, *, clock_hz, path_ns, register_ns, updatable=False):
     """The :class:`~.search.Problem` of ``stages`` on ``device``.
 
     ``fabric`` is as of :func:`candidates`; ``around(lanes)`` gives the estimate of what stands around the stages where the input
@@ -123,14 +128,14 @@ def tables(stages, device, fabric, around, *, clock_hz, path_ns, register_ns):
     def rounded(lanes):
         cost = around(lanes)
         return math.ceil(cost.luts), cost.brams
-    steps = [Step(stage.name, stage.sources, _choices(stage, device, fabric, clock_hz, path_ns, register_ns))
+    steps = [Step(stage.name, stage.sources, _choices(stage, device, fabric, clock_hz, path_ns, register_ns, updatable))
              for stage in stages]
     return Problem(steps, convert, fork, rounded)
 
 
-def _choices(stage, device, fabric, clock_hz, path_ns, register_ns):
+def _choices(stage, device, fabric, clock_hz, path_ns, register_ns, updatable):
     found, paths = [], {}
-    for options in candidates(stage, fabric, clock_hz):
+    for options in candidates(stage, fabric, clock_hz, updatable):
         choice = _choice(stage, options, device)
         if not hasattr(options, "fabric"):
             own = _path_ns(choice, device)

@@ -5,7 +5,7 @@ from typing import Literal
 from ..gateware.conv import DepthwiseConv, FoldedConv
 from . import timing
 from .base import BufferOptions, TreeOptions, divisors
-from .dense import MEMORIES, weight_bits
+from .dense import KEPT_IN, MEMORIES, memories
 from .unit_timing import buffered
 from .windowed import WindowStage
 
@@ -16,13 +16,13 @@ class ConvOptions(TreeOptions):
     kind: Literal["conv"] = "conv"
     pe: int
     simd: int
-    memory: Literal["bram", "lut"]
+    memory: Literal[KEPT_IN]
 
 
 class DepthwiseOptions(BufferOptions):
     kind: Literal["depthwise"] = "depthwise"
     pe: int
-    memory: Literal["bram", "lut"]
+    memory: Literal[KEPT_IN]
 
 
 class _ConvStage(WindowStage):
@@ -32,8 +32,8 @@ class _ConvStage(WindowStage):
         self.weights, self.result, self.reach = weights, result, reach
 
     def _check_memory(self, table):
-        if table.get("memory", "bram") not in MEMORIES:
-            self.refuse("memory", MEMORIES, table["memory"])
+        if table.get("memory", "bram") not in KEPT_IN:
+            self.refuse("memory", KEPT_IN, table["memory"])
 
     def _check_size(self, key, table, size):
         if key in table and (not isinstance(table[key], int) or table[key] not in divisors(size)):
@@ -94,8 +94,8 @@ class ConvStage(_ConvStage):
         return self.geometry(options) | {"repeats": self.folds(options)}
 
     def resources(self, options):
-        bits = weight_bits(self.weights) * options.pe * options.simd
-        blocks = [(bits, self.words(options) * self.folds(options))] if options.memory == "bram" else []
+        words = self.words(options)
+        blocks = memories(self, options, words=words * self.folds(options), simd=options.simd, vector=words)
         return {"lanes": options.pe * options.simd * self.bits_in, "bram_words": blocks,
                 "buffer_words": (options.simd * self.bits_in, self.depth(options))}
 
@@ -137,8 +137,7 @@ class DepthwiseStage(_ConvStage):
         return max(self.elements_in // options.pe, self.windows * groups * self.taps)
 
     def resources(self, options):
-        words = self.channels // options.pe * self.taps
-        blocks = [(weight_bits(self.weights) * options.pe, words)] if options.memory == "bram" else []
+        blocks = memories(self, options, words=self.channels // options.pe * self.taps, simd=1, vector=self.taps)
         return {"lanes": options.pe * self.bits_in, "bram_words": blocks,
                 "buffer_words": (options.pe * self.bits_in, self.depth(options))}
 

@@ -5,14 +5,16 @@ from typing import Literal
 from .. import baked
 from ..gateware.baked import BakedCounts, BakedSigns
 from ..gateware.dense import FoldedDense
-from ..gateware.mvtu import Signs
+from ..gateware.mvtu import Signs, start_words
+from ..gateware.weights import pages
 from . import timing
 from .base import BufferedStage, FoldingError, Options, TreeOptions, divisors
 from .unit_timing import buffered
 
-__all__ = ["MEMORIES", "FoldedOptions", "UnfoldedOptions", "DenseStage", "weight_bits"]
+__all__ = ["KEPT_IN", "MEMORIES", "FoldedOptions", "UnfoldedOptions", "DenseStage", "memories", "weight_bits"]
 
 MEMORIES = ("bram", "lut")
+KEPT_IN = (*MEMORIES, "updatable")      # what is never chosen without being asked for, last
 DEPTH = 2           # of an unfolded layer, where nobody says
 
 
@@ -21,12 +23,24 @@ def weight_bits(weights):
     return 1 if weights.all() else 2
 
 
+def memories(stage, options, *, words, simd, vector):
+    """(bits, words) of the block RAMs of a layer with weights and results, ``simd`` inputs of a neuron per cycle, ``words``
+    weight words in all, ``vector`` words of a window or vector."""
+    if options.memory == "lut":
+        return []
+    bits = weight_bits(stage.weights) * options.pe * simd
+    if options.memory == "bram":
+        return [(bits, words)]
+    starts, shape = start_words(stage.result, options.pe, vector * simd * ((1 << stage.bits_in) - 1))
+    return [(bits, pages(words)), (shape.width * options.pe, pages(len(starts)))]
+
+
 class FoldedOptions(TreeOptions):
     kind: Literal["dense"] = "dense"
     style: Literal["folded"] = "folded"
     pe: int
     simd: int
-    memory: Literal["bram", "lut"]
+    memory: Literal[KEPT_IN]
 
 
 class UnfoldedOptions(Options):
@@ -80,8 +94,8 @@ class DenseStage(BufferedStage):
         for key, size in (("pe", self.elements_out), ("simd", self.elements_in)):
             if key in table and (not isinstance(table[key], int) or table[key] not in divisors(size)):
                 self.refuse(key.upper(), divisors(size), table[key])
-        if table.get("memory", "bram") not in MEMORIES:
-            self.refuse("memory", MEMORIES, table["memory"])
+        if table.get("memory", "bram") not in KEPT_IN:
+            self.refuse("memory", KEPT_IN, table["memory"])
         return self.check_registers(self.check_depth(FoldedOptions(**table)))
 
     def _parse_unfolded(self, table):
@@ -128,8 +142,7 @@ class DenseStage(BufferedStage):
         if options.style == "unfolded":
             return {"lanes": self.weights.size, "bram_words": []}
         words, folds = self._folds(options)
-        width = weight_bits(self.weights) * options.pe * options.simd
-        blocks = [(width, words * folds)] if options.memory == "bram" else []
+        blocks = memories(self, options, words=words * folds, simd=options.simd, vector=words)
         return {"lanes": options.pe * options.simd * self.bits_in, "bram_words": blocks}
 
     def build(self, options):
