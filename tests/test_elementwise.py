@@ -123,7 +123,7 @@ def test_class(classes, signed, spread, p_valid, p_ready):
 @pytest.mark.parametrize("classes", [1, 2, 10])
 def test_class_timing(classes):
     scores = [[k % 3] for k in range(5 * classes)]
-    assert streams.run(ClassResult(score=2, classes=classes, width=8), scores, count=5)[1] == 5 * classes + 1
+    assert streams.run(ClassResult(score=2, classes=classes, width=8), scores, count=5)[1] == 5 * classes + 2
     words = [[k % 3] * classes for k in range(5)]
     assert streams.run(ClassOfWord(score=2, classes=classes, width=8), words, count=5)[1] == 5 + {1: 1, 2: 2, 10: 5}[classes]
     assert streams.run(ScoresResult(score=2, classes=classes, width=8, lo=0, step=1), scores,

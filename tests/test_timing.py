@@ -65,7 +65,7 @@ PAIRS = {
     "conv, slices": lambda n, k: conv(n, k, slices=True),
     "pool": pool,
     "pool, slices": lambda n, k: pool(n, k, slices=True),
-    "class": lambda n, k: (ClassResult(score=3, classes=n, width=8), timing.Gathering(n)),
+    "class": lambda n, k: (ClassResult(score=3, classes=n, width=8), timing.Deciding(n)),
     "class of a word": lambda n, k: (ClassOfWord(score=3, classes=n + k, width=8), timing.Pipeline(rounds_of(n + k))),
     "scores": lambda n, k: (ScoresResult(score=3, classes=n, width=8, lo=0, step=1), timing.Closing(n)),
     "folded": lambda n, k: folded(n, k, 2 * n),

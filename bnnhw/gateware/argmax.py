@@ -20,24 +20,26 @@ class _Result(wiring.Component):
                           "o": Out(stream.Signature(self._beat))})
 
     def greatest(self, m, taken):
-        """The index of the greatest score so far, this one included, and the index of this one."""
-        index = Signal(range(self.classes))
-        best = Signal(range(self.classes), reset_less=True)
-        best_score = Signal(self.score, reset_less=True)
-        winner = Signal(range(self.classes))
+        """The index of the greatest score taken before this cycle, and whether the one that is taken now is a frame's last.
+
+        A comparison ends in a register; what follows from it is done in the next cycle.
+        """
+        index, before = Signal(range(self.classes)), Signal(range(self.classes), reset_less=True)
+        best, best_score = Signal(range(self.classes), reset_less=True), Signal(self.score, reset_less=True)
+        won, winner, last = Signal(reset_less=True), Signal(range(self.classes)), Signal()
         wins = (index == 0) | (self.i.p[0] > best_score)
-        m.d.comb += winner.eq(Mux(wins, index, best))
+        m.d.comb += [winner.eq(Mux(won, before, best)), last.eq(index == self.classes - 1)]
         with m.If(taken):
-            m.d.sync += [index.eq(Mux(index == self.classes - 1, 0, index + 1)), best.eq(winner)]
+            m.d.sync += [index.eq(Mux(last, 0, index + 1)), before.eq(index), won.eq(wins), best.eq(winner)]
             with m.If(wins):
                 m.d.sync += best_score.eq(self.i.p[0])
-        return winner, index
+        return winner, last
 
 
 class ClassResult(_Result):
     """One beat per frame: the class.
 
-    Takes ``classes`` scores, one per cycle, no bubble between frames; the result is offered one cycle after the last
+    Takes ``classes`` scores, one per cycle, no bubble between frames; the result is offered two cycles after the last
     score was taken.
 
     Parameters
@@ -63,14 +65,16 @@ class ClassResult(_Result):
         m.submodules.slice = out = RegisterSlice(self._beat)
         wiring.connect(m, out.o, wiring.flipped(self.o))
         taken = self.i.valid & self.i.ready
-        winner, index = self.greatest(m, taken)
-        last = index == self.classes - 1
+        winner, last = self.greatest(m, taken)
+        decided = Signal()
         m.d.comb += [
-            self.i.ready.eq(~last | out.i.ready),
-            out.i.valid.eq(self.i.valid & last),
+            self.i.ready.eq(~decided | out.i.ready),
+            out.i.valid.eq(decided),
             out.i.p.data.eq(winner),
             out.i.p.last.eq(1),
         ]
+        with m.If(self.i.ready):
+            m.d.sync += decided.eq(self.i.valid & last)
 
         return m
 
@@ -134,17 +138,16 @@ class ScoresResult(_Result):
         m.submodules.slice = out = RegisterSlice(self._beat)
         wiring.connect(m, out.o, wiring.flipped(self.o))
         closing = Signal()
-        decided = Signal(range(self.classes), reset_less=True)
         taken = self.i.valid & self.i.ready
-        winner, index = self.greatest(m, taken)
+        winner, last = self.greatest(m, taken)
         m.d.comb += [
             self.i.ready.eq(~closing & out.i.ready),
             out.i.valid.eq(self.i.valid | closing),
-            out.i.p.data.eq(Mux(closing, decided, self.lo + self.step * self.i.p[0])),
+            out.i.p.data.eq(Mux(closing, winner, self.lo + self.step * self.i.p[0])),
             out.i.p.last.eq(closing),
         ]
         with m.If(taken):
-            m.d.sync += [decided.eq(winner), closing.eq(index == self.classes - 1)]
+            m.d.sync += closing.eq(last)
         with m.Elif(closing & out.i.ready):
             m.d.sync += closing.eq(0)
 

@@ -55,7 +55,7 @@ class ClassStage(Stage):
         return kind(score=unsigned(self.bits_in), classes=self.classes, width=self.bits_out)
 
     def timing(self, options):
-        return timing.Gathering(self.classes) if options.lanes == 1 else timing.Pipeline(rounds_of(self.classes))
+        return timing.Deciding(self.classes) if options.lanes == 1 else timing.Pipeline(rounds_of(self.classes))
 
 
 class ScoresStage(ClassStage):

@@ -9,7 +9,7 @@ After each step ``idle`` says whether another one without any transfer would cha
 False although nothing would change, but not for ever.
 """
 
-__all__ = ["Slice", "Pipeline", "Up", "Down", "Fifo", "Elastic", "Ring", "Unit", "Closing", "Gathering"]
+__all__ = ["Slice", "Pipeline", "Up", "Down", "Fifo", "Elastic", "Ring", "Unit", "Closing", "Deciding", "Gathering"]
 
 
 class Slice:
@@ -184,6 +184,24 @@ class Gathering:
     def step(self, push, pop):
         self.slice.step(push and self.index == self.count - 1, pop)
         self.index = (self.index + push) % self.count
+
+
+class Deciding:
+    """Takes ``count`` words, and through a register and a slice gives one with the last of them."""
+    def __init__(self, count):
+        self.count, self.index, self.decided = count, 0, False
+        self.slice, self.idle = Slice(), True
+
+    valid = property(lambda self: self.slice.valid)
+    ready = property(lambda self: not self.decided or self.slice.ready)
+
+    def step(self, push, pop):
+        enable = self.ready
+        self.slice.step(self.decided and self.slice.ready, pop)
+        if enable:
+            self.decided = push and self.index == self.count - 1
+        self.index = (self.index + push) % self.count
+        self.idle = not self.decided or not self.slice.ready
 
 
 class Closing:
