@@ -46,9 +46,9 @@ def guard(dut, beats, words, flags, *, p_valid=1.0, p_ready=1.0, p_flag=1.0):
 
     def sink(port, count, chance, taken, times):
         async def process(ctx):
-            rng, held, cycle = random.Random(f"sink {chance}"), None, 0
+            rng, held, cycle, ready = random.Random(f"sink {chance}"), None, 0, False
             while len(taken) < count:
-                ready = rng.random() < chance
+                ready = ready or rng.random() < chance      # it stays until something is taken
                 ctx.set(port.ready, ready)
                 *_, valid, payload = await ctx.tick().sample(port.valid, port.payload)
                 payload = payload if isinstance(payload, int) else list(payload)
@@ -58,6 +58,7 @@ def guard(dut, beats, words, flags, *, p_valid=1.0, p_ready=1.0, p_flag=1.0):
                 if valid and ready:
                     taken.append(payload)
                     times.append(cycle)
+                    ready = False
                 cycle += 1
             ctx.set(port.ready, 0)
         return process

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from amaranth import Module, Signal
 from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -78,3 +79,24 @@ def test_a_header_stands_until_its_request_has_acted():
     sim.run()
     starts = [k for k, (good, _) in enumerate(seen) if good]
     assert [[tag for _, tag in seen[k:k + 3]] for k in starts] == [[1] * 3, [2] * 3, [3] * 3]
+
+
+def test_counters_carry():
+    """Through every carry into the upper part, also when a count is cleared just before one."""
+    m, counter, event, clear = Module(), Signal(32), Signal(), Signal()
+    link_module._count_up(m, counter, event, clear)
+
+    async def bench(ctx):
+        expected, rng = 0, random.Random("carry")
+        for cycle in range(20_000):
+            happens, clears = rng.random() < 0.9, expected == 12287
+            ctx.set(event, happens)
+            ctx.set(clear, clears)
+            await ctx.tick()
+            expected = 0 if clears else expected + happens
+            assert ctx.get(counter) == expected, cycle
+        assert 4096 < expected < 12287      # it was cleared, and carried again
+    sim = Simulator(m)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()

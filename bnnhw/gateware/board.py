@@ -57,10 +57,8 @@ class BoardTop(wiring.Component):
         elapsed = Signal(range(cycles + 1))
         m.d.comb += [startup.clk.eq(self.clk), startup.rst.eq(self.rst), sync.clk.eq(self.clk)]
         held = Signal(init=1)
-        with m.If(elapsed != cycles):
-            m.d.startup += elapsed.eq(elapsed + 1)
-        with m.Else():
-            m.d.startup += held.eq(0)
+        with m.If(held):
+            m.d.startup += [elapsed.eq(elapsed + 1), held.eq(elapsed != cycles)]
         m.d.comb += sync.rst.eq(held)
 
         m.submodules.receiver = receiver = self.receiver

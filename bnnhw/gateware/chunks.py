@@ -27,8 +27,8 @@ class ChunkBuffer(wiring.Component):
         There is a bank to be filled.
     commit : :py:`In(1)`
         The bank holds a chunk. Only while ``free``.
-    length : :py:`In(8)`
-        Its bytes, at least 1.
+    final : :py:`In(8)`
+        The place of its last byte.
     last : :py:`In(1)`
         Its last byte is the last of a frame.
     clear : :py:`In(1)`
@@ -41,7 +41,7 @@ class ChunkBuffer(wiring.Component):
     data: In(8)
     free: Out(1)
     commit: In(1)
-    length: In(8)
+    final: In(8)
     last: In(1)
     clear: In(1)
     o: Out(stream.Signature(FrameByte))
@@ -51,7 +51,7 @@ class ChunkBuffer(wiring.Component):
 
         m.submodules.memory = memory = Memory(shape=8, depth=2 * BANK_BYTES, init=[])
         writing, reading = memory.write_port(), memory.read_port()
-        held = [Signal(data.StructLayout({"full": 1, "length": 8, "last": 1}), name=f"bank{k}") for k in range(2)]
+        held = [Signal(data.StructLayout({"full": 1, "final": 8, "last": 1}), name=f"bank{k}") for k in range(2)]
         fill, drain = Signal(), Signal()    # bank
         place = Signal(8)
         bank = Signal.like(held[0])         # the one that drains
@@ -71,7 +71,7 @@ class ChunkBuffer(wiring.Component):
         with m.If(~self.o.valid):
             m.d.sync += self.o.valid.eq(bank.full)
             m.d.sync += place.eq(place + bank.full)
-            m.d.sync += ends.eq(place + 1 == bank.length)
+            m.d.sync += ends.eq(place == bank.final)
         with m.Elif(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
             with m.If(ends):
@@ -83,7 +83,7 @@ class ChunkBuffer(wiring.Component):
             m.d.sync += fill.eq(~fill)
             for k in range(2):
                 with m.If(fill == k):
-                    m.d.sync += held[k].eq(Cat(C(1, 1), self.length, self.last))
+                    m.d.sync += held[k].eq(Cat(C(1, 1), self.final, self.last))
         with m.If(self.clear):
             m.d.sync += [self.o.valid.eq(0), place.eq(0), fill.eq(0), drain.eq(0), held[0].eq(0), held[1].eq(0)]
 

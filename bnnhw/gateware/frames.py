@@ -14,9 +14,10 @@ class FrameGuard(wiring.Component):
     what one that is too long has in excess is dropped, up to its ``last``. So every packet gives one frame.
 
     Combinational: a beat is offered in the cycle in which it comes, one per cycle, and no cycle is lost between frames;
-    filling up takes a cycle per missing beat and dropping one per surplus beat. The frame's flag is offered
-    together with its last beat, so a long packet's result need not wait for the packet's end. Either of the two
-    may be taken first; the next frame begins when both were.
+    filling up takes a cycle per missing beat and dropping one per surplus beat. The frame's flag moves in the cycle in which
+    its last beat does, so a long packet's result need not wait for the packet's end: each of the two is offered
+    once the other's receiver is ready. The ready of neither may depend on its valid; that of a register slice or a queue, which
+    stays until something is taken, makes that an offer stays, too.
 
     Parameters
     ----------
@@ -53,17 +54,17 @@ class FrameGuard(wiring.Component):
         filling = Signal()
         dropping = Signal()
         end = Signal(init=self.beats == 1)      # this beat is the frame's last
-        beat_done = Signal()    # the frame's last beat was taken, its flag was not
-        flag_done = Signal()    # the other way round
         present = Signal()      # there is a beat for the frame
-        move = Signal()         # beat and flag are both done with
+        room = Signal()         # ... and a place for its flag, if it is the last
+        move = Signal()
         m.d.comb += [
             present.eq(filling | (self.i.valid & ~dropping)),
-            self.o.valid.eq(present & ~beat_done),
+            room.eq(self.flags.ready | ~end),
+            self.o.valid.eq(present & room),
             self.o.payload.eq(Mux(filling, 0, Value.cast(self.i.p.data))),
-            self.flags.valid.eq(present & end & ~flag_done),
+            self.flags.valid.eq(present & end & self.o.ready),
             self.flags.payload.eq(filling | ~self.i.p.last),
-            move.eq(present & (self.o.ready | beat_done) & (self.flags.ready | flag_done | ~end)),
+            move.eq(present & room & self.o.ready),
             self.i.ready.eq(dropping | (move & ~filling)),
         ]
         with m.If(move):
@@ -72,13 +73,6 @@ class FrameGuard(wiring.Component):
                 end.eq((index == self.beats - 2) if self.beats > 1 else 1),
                 filling.eq(~end & (filling | self.i.p.last)),
                 dropping.eq(end & ~filling & ~self.i.p.last),
-                beat_done.eq(0),
-                flag_done.eq(0),
-            ]
-        with m.Elif(end):
-            m.d.sync += [
-                beat_done.eq(beat_done | (self.o.valid & self.o.ready)),
-                flag_done.eq(flag_done | (self.flags.valid & self.flags.ready)),
             ]
         with m.If(dropping & self.i.valid & self.i.p.last):
             m.d.sync += dropping.eq(0)

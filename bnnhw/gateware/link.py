@@ -111,13 +111,13 @@ class Link(wiring.Component):
         self._count(m, opening, clear)
 
         # The payload goes to the free bank as it comes. A packet that found none at its start is not taken.
-        skipped = Signal()
+        skipped, lasts, tests, final = Signal(), Signal(), Signal(), Signal(8)
         m.d.comb += [
             chunks.write.eq(receiver.write & chunks.free & ~skipped),
             chunks.address.eq(receiver.address),
             chunks.data.eq(receiver.data),
-            chunks.length.eq(receiver.length),
-            chunks.last.eq(receiver.header.kind == Kind.DATA_LAST),
+            chunks.final.eq(final),
+            chunks.last.eq(lasts),
         ]
         # Two cycles after a right request, when all that is compared is known; its header still stands then.
         compared, asked = Signal(), Signal()
@@ -127,35 +127,49 @@ class Link(wiring.Component):
         with m.Elif(receiver.write & ~chunks.free):
             m.d.sync += skipped.eq(1)
 
-        # What a request says is compared in two steps, each into registers, then it acts.
+        # What a request says is compared in steps, each into registers, then it acts. Its header is there long before it is known
+        # to be right, so what depends on that alone costs no time.
         request = receiver.header
-        same = Signal()             # it belongs to the session
+        feeds, opens, fetches, some = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [
+            feeds.eq(request.kind.matches(Kind.DATA, Kind.DATA_LAST)),
+            lasts.eq(request.kind == Kind.DATA_LAST),
+            opens.eq(request.kind.matches(Kind.OPEN, Kind.TEST)),
+            tests.eq(request.kind == Kind.TEST),
+            fetches.eq(request.kind == Kind.READ),
+            some.eq(request.argument[8:] != 0),
+            final.eq(receiver.length - 1),
+        ]
+        known, fresh = Signal(), Signal()       # it names the session; another one, or none
         due = Signal()              # it brings what is expected
         ahead, there = Signal(8), Signal(8)     # results held before the one that it asks for, and all that are held
-        brings, reads = Signal(), Signal()
-        want = Signal(Want)
+        held = Signal()             # as many are held
+        brings, accept, reads = Signal(), Signal(), Signal()
+        want, gives = Signal(Want), Signal()    # the reply; results instead of it
         m.d.sync += [
-            same.eq((request.session == session) & (session != 0)),
+            known.eq((request.session == session) & self.open),
+            fresh.eq(request.session != session),
             due.eq((request.argument == expected) & (receiver.length != 0)),
             ahead.eq(request.argument[:8] - freed),
             there.eq(ring.held),
-            brings.eq(request.kind.matches(Kind.DATA, Kind.DATA_LAST) & same & due),
-            reads.eq((request.kind == Kind.READ) & same & (ahead <= there)),
-            opening.eq(compared & request.kind.matches(Kind.OPEN, Kind.TEST) & (request.session != session)),
+            held.eq(ahead <= there),
+            brings.eq(feeds & known & due),
+            accept.eq(compared & feeds & known & due & chunks.free & ~skipped),
+            reads.eq(fetches & known & held),
+            gives.eq(fetches & known & held & some),
+            opening.eq(compared & opens & fresh),
             want.eq(Want.UNKNOWN_KIND),
         ]
-        with m.Switch(request.kind):
-            with m.Case(Kind.IDENTIFY):
-                m.d.sync += want.eq(Want.IDENTITY)
-            with m.Case(Kind.COUNTERS):
-                m.d.sync += want.eq(Want.COUNTED)
-            with m.Case(Kind.OPEN, Kind.TEST):
-                m.d.sync += want.eq(Want.OPENED)
-            with m.Case(Kind.DATA, Kind.DATA_LAST, Kind.READ):
-                m.d.sync += want.eq(Mux(same, Want.STATUS, Want.NO_SESSION))
+        with m.If(feeds | fetches):
+            m.d.sync += want.eq(Mux(known, Want.STATUS, Want.NO_SESSION))
+        with m.Elif(opens):
+            m.d.sync += want.eq(Want.OPENED)
+        with m.Elif(request.kind == Kind.IDENTIFY):
+            m.d.sync += want.eq(Want.IDENTITY)
+        with m.Elif(request.kind == Kind.COUNTERS):
+            m.d.sync += want.eq(Want.COUNTED)
 
         m.d.comb += [
-            self.open.eq(session != 0),
             ring.freed.eq(freed),
             ring.index.eq(responder.index),
             ring.address.eq(responder.address),
@@ -165,21 +179,21 @@ class Link(wiring.Component):
             responder.done.eq(ring.done),
             responder.first.eq(request.argument[:8]),
             responder.count.eq(request.argument[8:]),
-            responder.ask.eq(asked),
-            responder.want.eq(Mux(reads & (responder.count != 0), Want.RESULT, want)),
-            chunks.commit.eq(asked & brings & chunks.free & ~skipped),
+            chunks.commit.eq(accept),
         ]
+        m.d.sync += [responder.ask.eq(asked), responder.want.eq(Mux(gives, Want.RESULT, want))]
         with m.If(asked):
             m.d.sync += responder.tag.eq(request.tag)
             with m.If(brings):
-                m.d.sync += responder.refused.eq(~chunks.commit)
+                m.d.sync += responder.refused.eq(~accept)
             with m.If(reads):
                 m.d.sync += freed.eq(request.argument[:8])
-        with m.If(chunks.commit):
+        with m.If(accept):
             m.d.sync += expected.eq(expected + receiver.length)
         with m.If(opening):
-            m.d.sync += [session.eq(request.session), expected.eq(0), freed.eq(0), responder.refused.eq(0)]
-            m.d.sync += selftest.run.eq(request.kind == Kind.TEST)
+            m.d.sync += [session.eq(request.session), self.open.eq(request.session != 0)]
+            m.d.sync += [expected.eq(0), freed.eq(0), responder.refused.eq(0)]
+            m.d.sync += selftest.run.eq(tests)
 
         return m
 
@@ -202,15 +216,27 @@ class Link(wiring.Component):
         responder, receiver = m.submodules.responder, m.submodules.receiver
         m.d.comb += responder.counters.eq(counters)
         testing, done = m.submodules.selftest.run, m.submodules.ring.done
-        with m.If(testing & clear):
-            m.d.sync += counters.cycles.eq(0)
-        with m.Elif(~(testing & done[TEST_FRAMES.bit_length() - 1])):
-            m.d.sync += counters.cycles.eq(counters.cycles + 1)
-        for counter, event in ((counters.frames, m.submodules.ring.stored), (counters.errors, receiver.bad),
-                               (counters.stalls, self.frames.valid & ~self.frames.ready)):
-            with m.If(event):
-                m.d.sync += counter.eq(counter + 1)
+        begins, ends = Signal(), Signal()       # of the cycles of a self-test, each a cycle late
+        m.d.sync += [begins.eq(testing & clear), ends.eq(testing & done[TEST_FRAMES.bit_length() - 1])]
+        happened = Signal(3)
+        m.d.sync += happened.eq(Cat(m.submodules.ring.stored, receiver.bad, self.frames.valid & ~self.frames.ready))
+        for counter, event in zip((counters.frames, counters.errors, counters.stalls), happened, strict=True):
+            _count_up(m, counter, event, C(0))
+        _count_up(m, counters.cycles, ~ends, begins)
         with m.If(opening):
             m.d.sync += self.faulty.eq(0)
         with m.Elif(receiver.bad):
             m.d.sync += self.faulty.eq(1)
+
+
+def _count_up(m, counter, event, clear):
+    """Add one to ``counter`` where ``event`` is high, set it to 0 where ``clear`` is.
+
+    The carry into the upper 20 bits is known a cycle ahead: the sum of 32 bits at once would be the slowest path of an iCE40.
+    """
+    low, high, full = counter[:12], counter[12:], Signal()      # full: low is all ones
+    m.d.sync += full.eq(low[1:].all() & (low[0] ^ event))
+    with m.If(event):
+        m.d.sync += [low.eq(low + 1), high.eq(high + full)]
+    with m.If(clear):
+        m.d.sync += [counter.eq(0), full.eq(0)]

@@ -78,7 +78,7 @@ class RequestReceiver(wiring.Component):
     i : :py:`In(stream.Signature(ReceivedByte))`
         Bytes of packets and their ends.
     header : :py:`Out(RequestHeader)`
-        Header of the last packet, valid while ``good`` and for two cycles after it.
+        Header of the last packet, valid from 30 cycles before ``good`` until three after it.
     length : :py:`Out(8)`
         Bytes of its payload, valid from ``good`` on.
     good, bad : :py:`Out(1)`
@@ -108,36 +108,42 @@ class RequestReceiver(wiring.Component):
         overflow = Signal()
         header = Signal(RequestHeader.size)
         whole = Signal()
-        taken = Signal()        # the byte in front acts in this cycle: decided a cycle ago
+        # A byte of the packet, or its end, acts in this cycle: decided a cycle ago.
+        adds, ends = Signal(), Signal()
+        right = Signal()        # the CRC is; it stands for two cycles when a packet's end acts
+        headed, filled = Signal(), Signal()     # header and 256 bytes are there; a cycle late, soon enough for the next byte
         later = Signal()        # the cycle after ``good``
 
         m.d.comb += [
-            self.i.ready.eq(taken),
+            self.i.ready.eq(adds | ends),
             crc.byte.eq(self.i.p.data),
-            crc.add.eq(taken & ~self.i.p.end),
-            crc.start.eq(taken & self.i.p.end),
+            crc.add.eq(adds),
+            crc.start.eq(ends),
             self.header.eq(header),
             self.address.eq(count),
             self.data.eq(self.i.p.data),
-            self.write.eq(crc.add & (to_come == 0) & ~count[8]),
+            self.write.eq(adds & headed & ~filled),
             # At least the four bytes of the CRC; 256 are right, one byte more sets overflow.
-            whole.eq(count[2:].any() & ~overflow & ~self.i.p.bad & self.crc_right(crc)),
+            whole.eq(count[2:].any() & ~overflow & ~self.i.p.bad & right),
         ]
+        waits = self.i.valid & ~crc.busy & ~self.good & ~later & ~self.i.ready
         m.d.sync += [
-            taken.eq(self.i.valid & ~crc.busy & ~self.good & ~later & ~taken),
+            adds.eq(waits & ~self.i.p.end),
+            ends.eq(waits & self.i.p.end),
+            right.eq(self.crc_right(crc)),
+            headed.eq(to_come == 0),
+            filled.eq(count[8]),
+            overflow.eq(~ends & (overflow | (adds & filled))),
             later.eq(self.good),
-            self.good.eq(crc.start & whole),
-            self.bad.eq(crc.start & ~whole),
+            self.good.eq(ends & whole),
+            self.bad.eq(ends & ~whole),
         ]
-        with m.If(crc.start):
-            m.d.sync += [self.length.eq(count - CRC_BYTES), to_come.eq(REQUEST.size), count.eq(0), overflow.eq(0)]
-        with m.Elif(crc.add):
-            with m.If(to_come != 0):
-                m.d.sync += [to_come.eq(to_come - 1), header.eq(Cat(header[8:], self.i.p.data))]
-            with m.Elif(count[8]):
-                m.d.sync += overflow.eq(1)
-            with m.Else():
-                m.d.sync += count.eq(count + 1)
+        with m.If(ends):
+            m.d.sync += [self.length.eq(count - CRC_BYTES), to_come.eq(REQUEST.size), count.eq(0)]
+        with m.Elif(adds & ~headed):
+            m.d.sync += [to_come.eq(to_come - 1), header.eq(Cat(header[8:], self.i.p.data))]
+        with m.Elif(adds & ~filled):
+            m.d.sync += count.eq(count + 1)
 
         return m
 
@@ -145,9 +151,9 @@ class RequestReceiver(wiring.Component):
 class ReplySender(wiring.Component):
     """Sends a reply: header, payload, CRC.
 
-    ``header`` is read byte by byte as it goes out, so a reply tells the state at its tag or a later one and needs no
-    copy of it; only ``expected`` has two bytes that may change, and both are those of one cycle. Its ``kind``, ``session``
-    and ``detail``, and ``length``, must hold while ``busy``.
+    ``header`` is read byte by byte, a cycle before each goes out, so a reply tells the state at its tag or a later one and
+    needs no copy of it; only ``expected`` has two bytes that may change, and both are those of one cycle. Its ``kind``,
+    ``session`` and ``detail``, and ``length``, must hold while ``busy``.
 
     Parameters
     ----------
@@ -157,14 +163,14 @@ class ReplySender(wiring.Component):
     Members
     -------
     start : :py:`In(1)`
-        Send a reply. Ignored while ``busy``.
+        Send a reply. Not while ``busy``.
     header : :py:`In(ReplyHeader)`
     length : :py:`In(range(longest + 1))`
         Bytes of its payload.
     address : :py:`Out(range(longest + 1))`
         Payload byte that is wanted.
     data : :py:`In(8)`
-        That byte, at most 8 cycles later.
+        That byte, at most 6 cycles later.
     next : :py:`Out(1)`
         High for one cycle when a payload byte is taken.
     cut : :py:`In(1)`
@@ -186,13 +192,12 @@ class ReplySender(wiring.Component):
         m.submodules.crc = crc = SerialCrc()
         place = Signal(range(max(self.longest + 1, REPLY.size)))
         room = Signal()         # the byte register takes a byte: decided a cycle ago, so never twice in a row
-        byte = Signal(8)
-        body = Signal()         # a byte of header or payload goes to the register
-        # The byte at ``place`` is the last of the header, of the CRC; there is no more payload. Known a cycle later, soon enough:
-        # the next byte goes two cycles later at the earliest.
-        header_ends, crc_ends, ends = Signal(), Signal(), Signal()
+        byte = Signal(8)        # the one at ``place``, a cycle after ``place`` is known
+        # ``place`` is the last of the header, of the CRC, or there is no more payload. Known a cycle later, soon enough: the next
+        # byte goes two cycles later at the earliest.
+        last = Signal()
         header = Signal(ReplyHeader)
-        high = Signal(8)        # of `expected`, as it was when its low byte went out
+        high = Signal(8)        # of `expected`, as it was when its low byte was read
         low_place = Const(ReplyHeader["expected"].offset // 8, 3)
 
         m.d.comb += [
@@ -200,52 +205,48 @@ class ReplySender(wiring.Component):
             header.expected[8:].eq(high),
             self.address.eq(place),
             crc.byte.eq(byte),
-            crc.add.eq(body),
         ]
-        m.d.sync += [header_ends.eq(place == REPLY.size - 1), crc_ends.eq(place == CRC_BYTES - 1), ends.eq(place == self.length)]
-        m.d.sync += room.eq((~self.o.valid | self.o.ready) & ~crc.busy & ~room)
-        with m.If(self.o.ready):
-            m.d.sync += self.o.valid.eq(0)
         with m.FSM() as fsm:
-            m.d.comb += self.busy.eq(~fsm.ongoing("IDLE") | crc.busy)
+            idle, ending = fsm.ongoing("IDLE"), fsm.ongoing("END")
+            unpaid = fsm.ongoing("PAYLOAD") & last      # nothing goes in this turn
+            m.d.comb += [
+                self.busy.eq(~idle | crc.busy),
+                crc.start.eq(idle & ~crc.busy),
+                crc.add.eq(room & (fsm.ongoing("HEADER") | self.next)),
+                self.next.eq(room & fsm.ongoing("PAYLOAD") & ~last),
+            ]
+            m.d.sync += room.eq((~self.o.valid | self.o.ready) & ~crc.busy & ~room & ~idle)
             with m.State("IDLE"):
-                m.d.comb += crc.start.eq(~crc.busy)
                 m.d.sync += place.eq(0)
-                with m.If(self.start & ~crc.busy):
+                with m.If(self.start):
                     m.next = "HEADER"
             with m.State("HEADER"):
-                m.d.comb += [byte.eq(header.as_value().word_select(place[:3], 8)), body.eq(room)]
-                with m.If(room & (place == low_place)):
+                m.d.sync += [byte.eq(header.as_value().word_select(place[:3], 8)), last.eq(place == REPLY.size - 1)]
+                with m.If(~room & (place == low_place)):
                     m.d.sync += high.eq(self.header.expected[8:])
-                with m.If(room):
-                    m.d.sync += place.eq(place + 1)
-                    with m.If(header_ends):
-                        m.d.sync += place.eq(0)
-                        m.next = "PAYLOAD"
+                with m.If(room & last):
+                    m.next = "PAYLOAD"
                 with m.If(self.cut):
                     m.next = "END"
             with m.State("PAYLOAD"):
-                m.d.comb += [byte.eq(self.data), body.eq(room & ~ends), self.next.eq(body)]
-                with m.If(room):
-                    m.d.sync += place.eq(place + 1)
-                    with m.If(ends):
-                        m.d.sync += place.eq(0)
-                        m.next = "CRC"
+                m.d.sync += [byte.eq(self.data), last.eq(place == self.length)]
+                with m.If(room & last):
+                    m.next = "CRC"
                 with m.If(self.cut):
                     m.next = "END"
             with m.State("CRC"):
-                m.d.comb += byte.eq(crc.crc.word_select(place[:2], 8))
-                with m.If(room):
-                    m.d.sync += place.eq(place + 1)
-                    with m.If(crc_ends):
-                        m.next = "END"
+                m.d.sync += [byte.eq(crc.crc.word_select(place[:2], 8)), last.eq(place == CRC_BYTES - 1)]
+                with m.If(room & last):
+                    m.next = "END"
                 with m.If(self.cut):
                     m.next = "END"
             with m.State("END"):
                 with m.If(room):
-                    m.d.sync += [self.o.valid.eq(1), self.o.p.end.eq(1)]
                     m.next = "IDLE"
-        with m.If(room & (body | fsm.ongoing("CRC"))):
-            m.d.sync += [self.o.valid.eq(1), self.o.p.end.eq(0), self.o.p.data.eq(byte)]
+        with m.If(room):
+            m.d.sync += [place.eq(Mux(last, 0, place + 1)), self.o.valid.eq(~unpaid)]
+            m.d.sync += [self.o.p.data.eq(byte), self.o.p.end.eq(ending)]
+        with m.Elif(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
 
         return m

@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..protocol import Fault, Kind
-from .packets import ReplyHeader, ReplySender
+from .packets import ReplySender
 from .slip import PacketByte
 from .weights import pages
 
@@ -81,16 +81,21 @@ class Responder(wiring.Component):
         left = Signal(8)                        # results to send
         following = Signal(8)                   # index of the next one
         there = Signal()                        # that one is done
-        idle, start = Signal(), Signal()
+        idle, waits, start, starts = Signal(), Signal(), Signal(), Signal()
         snapshot, load, shift = Signal(CounterValues.size), Signal(), Signal()
 
         m.d.comb += [
-            sender.start.eq(start),
+            sender.start.eq(starts & ~self.cut),
             sender.cut.eq(self.cut),
-            start.eq(idle & ~self.cut & (status | (other != Want.STATUS))),
+            start.eq(idle & waits & ~self.cut),
         ]
-        # Not in the cycle after a request, so that it is known whether its result is there.
-        m.d.sync += [idle.eq(~sender.busy & ~start & ~self.ask), there.eq(following != self.done)]
+        # Not in the cycle after a request or a cut, so that it is known what waits, and whether its result is there.
+        m.d.sync += [
+            idle.eq(~sender.busy & ~start & ~starts & ~self.ask & ~self.cut),
+            starts.eq(start),       # a cycle later, when what depends on ``current`` is in registers
+            waits.eq(status | (other != Want.STATUS)),
+            there.eq(following != self.done),
+        ]
         with m.If(start):
             m.d.sync += [status.eq(0), other.eq(Want.STATUS), current.eq(other)]
             with m.If((other == Want.RESULT) & ~there):
@@ -115,34 +120,35 @@ class Responder(wiring.Component):
                 with m.If(self.want == Want.RESULT):
                     m.d.sync += [following.eq(self.first), left.eq(self.count)]
 
-        header = Signal(ReplyHeader)
+        kind, detail = Signal(8), Signal(8)
         m.d.comb += [
-            header.kind.eq(Kind.STATUS),
-            header.session.eq(self.session),
-            header.tag.eq(self.tag),
-            header.expected.eq(self.expected),
-            header.done.eq(self.done),
-            sender.header.eq(header),
+            sender.header.kind.eq(kind),
+            sender.header.session.eq(self.session),
+            sender.header.tag.eq(self.tag),
+            sender.header.expected.eq(self.expected),
+            sender.header.done.eq(self.done),
+            sender.header.detail.eq(detail),
             self.address.eq(sender.address),
             rom_port.addr.eq(sender.address),
         ]
+        m.d.sync += detail.eq(0)
         with m.Switch(current):
             with m.Case(Want.STATUS):
-                m.d.comb += header.detail.eq(self.refused)
+                m.d.sync += [kind.eq(Kind.STATUS), detail.eq(self.refused)]
             with m.Case(Want.IDENTITY):
-                m.d.comb += [header.kind.eq(Kind.IDENTITY), sender.length.eq(len(identity))]
-                m.d.comb += sender.data.eq(rom_port.data)
+                m.d.comb += sender.length.eq(len(identity))
+                m.d.sync += [kind.eq(Kind.IDENTITY), sender.data.eq(rom_port.data)]
             with m.Case(Want.OPENED):
-                m.d.comb += header.kind.eq(Kind.OPENED)
+                m.d.sync += kind.eq(Kind.OPENED)
             with m.Case(Want.RESULT):
-                m.d.comb += [header.kind.eq(Kind.RESULT), header.detail.eq(self.index)]
-                m.d.comb += [sender.length.eq(record_bytes), sender.data.eq(self.data)]
+                m.d.comb += sender.length.eq(record_bytes)
+                m.d.sync += [kind.eq(Kind.RESULT), detail.eq(self.index), sender.data.eq(self.data)]
             with m.Case(Want.COUNTED):
-                m.d.comb += [header.kind.eq(Kind.COUNTED), sender.length.eq(CounterValues.size // 8)]
-                m.d.comb += sender.data.eq(snapshot[:8])
+                m.d.comb += sender.length.eq(CounterValues.size // 8)
+                m.d.sync += [kind.eq(Kind.COUNTED), sender.data.eq(snapshot[:8])]
             with m.Case(Want.UNKNOWN_KIND):
-                m.d.comb += [header.kind.eq(Kind.ERROR), header.detail.eq(Fault.UNKNOWN_KIND)]
+                m.d.sync += [kind.eq(Kind.ERROR), detail.eq(Fault.UNKNOWN_KIND)]
             with m.Case(Want.NO_SESSION):
-                m.d.comb += [header.kind.eq(Kind.ERROR), header.detail.eq(Fault.NO_SESSION)]
+                m.d.sync += [kind.eq(Kind.ERROR), detail.eq(Fault.NO_SESSION)]
 
         return m

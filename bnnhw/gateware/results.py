@@ -75,12 +75,13 @@ class ResultRing(wiring.Component):
         left = Signal(range(self.bytes_per_beat + 1))       # bytes of the beat still to be written
         last, error = Signal(), Signal()
         flag = Signal()         # the flag byte is next
-        full = Signal()
+        full, taken = Signal(), Signal()
 
         m.d.comb += [
             self.held.eq(self.done - self.freed),
             self.i.ready.eq((left == 0) & ~flag & ~full),
             flag.eq((left == 0) & last),
+            taken.eq(self.i.valid & self.i.ready),
             writing.en.eq((left != 0) | flag),
             writing.addr.eq(Cat(place, self.done[:slot_bits])),
             writing.data.eq(Mux(flag, error, beat[:8])),
@@ -90,13 +91,16 @@ class ResultRing(wiring.Component):
         ]
         # A cycle late where the host has freed a slot, but not where one was taken.
         m.d.sync += full.eq((self.held + flag)[slot_bits:].any())
-        with m.If(flag):
-            m.d.sync += [self.done.eq(self.done + 1), place.eq(0), last.eq(0)]
-        with m.Elif(left != 0):
-            m.d.sync += [beat.eq(beat >> 8), left.eq(left - 1), place.eq(place + 1)]
-        with m.Elif(self.i.valid & ~full):
-            m.d.sync += [beat.eq(self.i.p.data), last.eq(self.i.p.last), error.eq(self.i.p.error)]
-            m.d.sync += left.eq(self.bytes_per_beat)
+        m.d.sync += [
+            self.done.eq(self.done + flag),
+            place.eq(Mux(flag, 0, place + (left != 0))),
+            last.eq(Mux(taken, self.i.p.last, last & ~flag)),
+            left.eq(Mux(taken, self.bytes_per_beat, left - (left != 0))),
+        ]
+        with m.If(taken):
+            m.d.sync += [beat.eq(self.i.p.data), error.eq(self.i.p.error)]
+        with m.Else():
+            m.d.sync += beat.eq(beat >> 8)
         with m.If(self.clear):
             m.d.sync += [self.done.eq(0), place.eq(0), left.eq(0), last.eq(0)]
 
