@@ -28,7 +28,7 @@ from bnnhw.simulator import Simulator, encode
 
 # name -> (network, board or fabric, test images, the clock to build for)
 CASES = {
-    "up5k": ("mnist-lut4", "icebreaker", 10_000, 54e6),
+    "up5k": ("mnist-lut4", "icebreaker", 10_000, 60e6),
     "ecp5-25f": ("mnist-lut4-wide", "ulx3s-25f", 10_000, 48e6),
     "xc7": ("mnist-lut6", "xc7", 10_000, 100e6),
 }

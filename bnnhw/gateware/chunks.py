@@ -85,7 +85,7 @@ class ChunkBuffer(wiring.Component):
                 with m.If(fill == k):
                     m.d.sync += held[k].eq(Cat(C(1, 1), self.final, self.last))
         with m.If(self.clear):
-            m.d.sync += [self.o.valid.eq(0), place.eq(0), fill.eq(0), drain.eq(0), held[0].eq(0), held[1].eq(0)]
+            m.d.sync += [self.o.valid.eq(0), place.eq(0), fill.eq(0), drain.eq(0), held[0].full.eq(0), held[1].full.eq(0)]
 
         return m
 

@@ -122,10 +122,7 @@ class Link(wiring.Component):
         # Two cycles after a right request, when all that is compared is known; its header still stands then.
         compared, asked = Signal(), Signal()
         m.d.sync += [compared.eq(receiver.good), asked.eq(compared)]
-        with m.If(asked | receiver.bad):
-            m.d.sync += skipped.eq(0)
-        with m.Elif(receiver.write & ~chunks.free):
-            m.d.sync += skipped.eq(1)
+        m.d.sync += skipped.eq((skipped | (receiver.write & ~chunks.free)) & ~asked & ~receiver.bad)
 
         # What a request says is compared in steps, each into registers, then it acts. Its header is there long before it is known
         # to be right, so what depends on that alone costs no time.
@@ -223,10 +220,7 @@ class Link(wiring.Component):
         for counter, event in zip((counters.frames, counters.errors, counters.stalls), happened, strict=True):
             _count_up(m, counter, event, C(0))
         _count_up(m, counters.cycles, ~ends, begins)
-        with m.If(opening):
-            m.d.sync += self.faulty.eq(0)
-        with m.Elif(receiver.bad):
-            m.d.sync += self.faulty.eq(1)
+        m.d.sync += self.faulty.eq((self.faulty | receiver.bad) & ~opening)
 
 
 def _count_up(m, counter, event, clear):

@@ -197,7 +197,8 @@ class ReplySender(wiring.Component):
         # byte goes two cycles later at the earliest.
         last = Signal()
         header = Signal(ReplyHeader)
-        high = Signal(8)        # of `expected`, as it was when its low byte was read
+        # The high byte of `expected` as it was when the low one was read, whose turn lasts for 8 cycles or more: the CRC is busy.
+        high, low = Signal(8), Signal()
         low_place = Const(ReplyHeader["expected"].offset // 8, 3)
 
         m.d.comb += [
@@ -222,8 +223,6 @@ class ReplySender(wiring.Component):
                     m.next = "HEADER"
             with m.State("HEADER"):
                 m.d.sync += [byte.eq(header.as_value().word_select(place[:3], 8)), last.eq(place == REPLY.size - 1)]
-                with m.If(~room & (place == low_place)):
-                    m.d.sync += high.eq(self.header.expected[8:])
                 with m.If(room & last):
                     m.next = "PAYLOAD"
                 with m.If(self.cut):
@@ -243,6 +242,9 @@ class ReplySender(wiring.Component):
             with m.State("END"):
                 with m.If(room):
                     m.next = "IDLE"
+        m.d.sync += low.eq((place == low_place) & ~room)
+        with m.If(low & ~room):
+            m.d.sync += high.eq(self.header.expected[8:])
         with m.If(room):
             m.d.sync += [place.eq(Mux(last, 0, place + 1)), self.o.valid.eq(~unpaid)]
             m.d.sync += [self.o.p.data.eq(byte), self.o.p.end.eq(ending)]

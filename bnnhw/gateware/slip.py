@@ -74,10 +74,7 @@ class SlipDecoder(wiring.Component):
                 m.d.sync += [inside.eq(0), bad.eq(0), escaped.eq(0)]
             with m.Else():
                 m.d.sync += [inside.eq(1), bad.eq(bad | wrong)]
-        with m.If(self.lost):
-            m.d.sync += lost.eq(1)
-        with m.Elif(~there):
-            m.d.sync += lost.eq(0)
+        m.d.sync += lost.eq(self.lost | (lost & there))
         with m.If(lost & ~there):
             m.d.sync += [inside.eq(1), bad.eq(1)]
 
