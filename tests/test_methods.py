@@ -127,6 +127,22 @@ def test_resumes_with_the_same_bits(name, tmp_path):
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
+@pytest.mark.parametrize("name", ["binaryrelax", "adambnn", "ir-net"])
+def test_a_restored_run_exports_what_it_would_have(name, tmp_path):
+    """The parts of a network that change with the epochs are, once restored, as the last epoch left them."""
+    chosen = load(tmp_path, "mlp", name)
+    whole, other = trained(chosen), trained(chosen, 0)
+    checkpoint.write(tmp_path / "c", whole, {})
+    checkpoint.read(tmp_path / "c", other, {})
+    test = data(chosen, 100, 2)
+    assert export.export(other, test).network.digest == export.export(whole, test).network.digest
+    half = trained(chosen, 1)
+    checkpoint.write(tmp_path / "c", half, {})
+    checkpoint.read(tmp_path / "c", other, {})
+    parts = [[vars(module.weights).get("exact") for module in trainer.model.binary_layers] for trainer in (half, other)]
+    assert parts[0] == parts[1]
+
+
 def test_several_methods(tmp_path):
     trainer = trained(load(tmp_path, "mlp", "ir-net", "label-smoothing", "weight-decay", "rsign"))
     export.export(trainer, data(trainer.recipe, 200, 2))
