@@ -65,7 +65,8 @@ class Family:
 
 # Where there are many cells the default router ripped up two connections for each that it made, and was far from its end after 20
 # minutes. router2 is for such designs; its wires are slower (a layer of 2,600 cells: 95 MHz in place of 122).
-# -abc9 maps with delays in view; -nowidelut keeps the LUTs of ECP5 and Gowin apart, which a popcount wants.
+# -abc9 maps with delays in view; -nowidelut keeps the LUTs of ECP5 and Gowin apart, which a popcount wants. docs/timing.md has
+# what other settings do, `python benchmarks/settings.py` measures it.
 # Gowin: products are made of LUTs and ALUs, since nothing here has checked what the open tools make of its multipliers. Cells
 # stand at the pins of the top module only, added when the accelerator has lost its border. The SSPI pins are given to the
 # design, without which gowin_pack refuses GW5A; configuration through JTAG and from flash stays.

@@ -27,7 +27,7 @@ HALF = 0.5                  # of a device's cells
 # was routed for 46 MHz where its paths, without that, let expect 79.
 WIDEST_TABLE = 1024
 # Where a block RAM is slow beside a table, and flip-flops come with the tables: registers behind memories (docs/timing.md).
-SLOW_MEMORIES = ("ecp5", "gowin")
+SLOW_MEMORIES = ("ecp5",)
 PACES = (1.0, 1.05, 1.2)    # of a window buffer's source, in intervals of its own: at others it holds no more words
 LEAST_GAIN = 0.02           # of a path: less is no reason for registers
 FORK_WORDS = 4              # that a branch holds besides: they are on their way through its stages
