@@ -16,6 +16,7 @@ from bnnhw.train.weights import (  # noqa: E402
     MeanMagnitude,
     PowerOfTwo,
     Projected,
+    ProjectionScale,
     Real,
     Rectified,
     Relaxed,
@@ -249,6 +250,7 @@ def test_scales():
     up = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
     (alpha * up).sum().backward()
     assert torch.allclose(weight.grad, up.view(3, 1, 1, 1) * weight.detach().sign() / 8)
+    assert torch.equal(ProjectionScale()(weight), alpha) and not ProjectionScale()(weight).requires_grad
     power = PowerOfTwo()(weight)
     size = Centred.standard(weight).abs().mean((1, 2, 3))
     assert not power.requires_grad and set(torch.log2(power).tolist()) <= {-2.0, -1.0, 0.0, 1.0}

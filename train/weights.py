@@ -11,8 +11,8 @@ from torch import nn
 
 from .estimators import Ede, Identity, Piece, sign, stochastic_sign
 
-__all__ = ["Centred", "ClippedSigns", "LearnedScale", "MeanMagnitude", "PowerOfTwo", "Projected", "Rectified", "Relaxed", "Real",
-           "Signs", "StochasticSigns", "kernels"]
+__all__ = ["Centred", "ClippedSigns", "LearnedScale", "MeanMagnitude", "PowerOfTwo", "Projected", "ProjectionScale",
+           "Rectified", "Relaxed", "Real", "Signs", "StochasticSigns", "kernels"]
 
 TINY = 1e-5     # added to a variance
 
@@ -245,6 +245,13 @@ class MeanMagnitude(nn.Module):
     """
     def forward(self, weight):
         return weight.flatten(1).abs().mean(1)
+
+
+class ProjectionScale(MeanMagnitude):
+    """The same without a gradient: with sign(w) it is w's projection. Yin et al., "BinaryRelax", 2018, arXiv:1801.06313."""
+    @torch.no_grad()
+    def forward(self, weight):
+        return super().forward(weight)
 
 
 class PowerOfTwo(nn.Module):

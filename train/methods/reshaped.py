@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ..activations import RSign
 from ..estimators import ESTIMATORS, HardTanh
-from ..weights import Centred, LearnedScale, MeanMagnitude, PowerOfTwo, Projected, Rectified, Relaxed
+from ..weights import Centred, LearnedScale, PowerOfTwo, Projected, ProjectionScale, Rectified, Relaxed
 from .base import Method
 
 __all__ = ["BinaryRelax", "IrNet", "Pcnn", "Recu", "RSignMethod"]
@@ -32,7 +32,7 @@ class BinaryRelax(Method):
         return Relaxed(self.relaxed_share, self.growth)
 
     def scale(self, n_out, generator):
-        return MeanMagnitude()
+        return ProjectionScale()
 
 
 class IrNet(Method):
