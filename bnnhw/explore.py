@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import artifact, boards, devices, models
+from .build import AUTO
 from .errors import UsageError
 from .exploring import command
 from .exploring.jobs import FASTEST
@@ -33,7 +34,9 @@ def add_arguments(parser):
     parser.add_argument("--route", action="store_true",
                         help="build, place and route every combination, into a SQLite file and a picture")
     route = parser.add_argument_group("with --route")
-    route.add_argument("--clock", type=_numbers, metavar="LIST", help="clocks in Hz, separated by commas (default: the board's)")
+    route.add_argument("--clock", type=_clocks, metavar="LIST",
+                       help="clocks in Hz, separated by commas, or `auto`, the fastest that routing supports (default: the "
+                            "board's)")
     route.add_argument("--verify", type=int, metavar="N", help="send N images through each design's Verilog")
     route.add_argument("--jobs", type=int, metavar="N", help="jobs at a time on this machine (default: one per core)")
     route.add_argument("--scheduler", metavar="ADDRESS", help="leave the jobs to the workers of this Dask scheduler")
@@ -56,6 +59,11 @@ def _numbers(text):
 def _rates(text):
     """Images per second from the command line."""
     return [rate for word in text.split(",") for rate in ([word] if word == FASTEST else _numbers(word))]
+
+
+def _clocks(text):
+    """Clocks from the command line."""
+    return [clock for word in text.split(",") for clock in ([word] if word == AUTO else _numbers(word))]
 
 
 def explore(stages, board, fps=FASTEST):

@@ -12,6 +12,7 @@ from bnnhw.gateware.conv import DepthwiseConv, FoldedConv
 from bnnhw.gateware.mvtu import Codes, Signs, most_registers
 from bnnhw.gateware.window import border_classes
 from bnnhw.stages import timing, window_timing
+from bnnhw.stages.dense import KEPT_IN
 from bnnhw.stages.unit_timing import buffered
 
 
@@ -73,7 +74,8 @@ def case(seed, *, image, kernel, stride, padding, pe, folds, simd, groups, bits,
     registers = 0 if depthwise else min(registers, most_registers(simd))
     unit = timing.Unit(kernel[0] * kernel[1] * (1 if depthwise else groups), registers)
     model = buffered(window_timing.Window(depth=depth, **geometry), unit, slices)
-    common = facts | dict(reach=reach.tolist(), fill=code, pe=pe, memory="lut", depth=depth, bits=bits, slices=slices)
+    common = facts | dict(reach=reach.tolist(), fill=code, pe=pe, memory=KEPT_IN[seed % len(KEPT_IN)], depth=depth, bits=bits,
+                          slices=slices)
     if depthwise:
         dut, lanes = DepthwiseConv(weights, result, **common), pe
     else:

@@ -21,7 +21,7 @@ from bnnhw.exploring.store import COLUMNS, FORMAT, Store, StoreError
 from . import cluster
 
 JOB = Job("mnist-tfc", "ab" * 32, "icebreaker", 1000.0, None, False, 0, {})
-KEY = "480c6a887ed05f765edc906a585863bd67d0f4c3a4a957857b42f1ee66e631cf"      # on every machine
+KEY = "366e5d8820e4635f7de51cfca517325cf5d98522603c380bb8881e193b131877"      # on every machine
 DONE = {"key": JOB.key, "status": "done", "reason": None, "seconds": 1.5, "worker": "here:1", "finished": "2026-01-01T00:00:00Z",
         "images_per_s": 1200.0, "cells": 2600, "cycles": 25_000}
 FAILED = DONE | {"status": "failed", "reason": "yosys failed", "images_per_s": None, "cells": None, "cycles": None}
@@ -50,7 +50,7 @@ def some(count):
 def test_the_key_is_what_the_job_is():
     assert JOB.key == KEY
     assert dataclasses.replace(JOB, name="another").key == JOB.key
-    changed = {"network_sha256": "cd" * 32, "board": "hx8k", "fps": "max", "clock_hz": 24e6, "scores": True, "verify": 10,
+    changed = {"network_sha256": "cd" * 32, "board": "hx8k", "fps": "max", "clock": "auto", "scores": True, "verify": 10,
                "made_by": {"yosys": "0.66"}}
     keys = {dataclasses.replace(JOB, **{name: value}).key for name, value in changed.items()}
     assert len(keys | {JOB.key}) == 1 + len(changed) == len(dataclasses.fields(Job))

@@ -63,7 +63,7 @@ def _figures(job, network, folder):
     except estimate.EstimateError:
         guessed = dict.fromkeys(("estimated_cells", "estimated_brams", "estimated_fmax_hz"))
     return guessed | {
-        "device": device["device"], "made_clock_hz": facts["clock_hz"], "images_per_s": facts["core_fps"],
+        "device": device["device"], "clock_hz": facts["clock_hz"], "images_per_s": facts["core_fps"],
         "link_images_per_s": facts["link_fps"], "cycles": facts["cycles_per_inference"],
         "latency_s": facts["latency_cycles"] / facts["clock_hz"], "cells": device["luts"], "cells_limit": device["luts_limit"],
         "ffs": device["ffs"], "brams": device["brams"], "brams_limit": device["brams_limit"], "fmax_hz": device["fmax_hz"],

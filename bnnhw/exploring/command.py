@@ -36,8 +36,8 @@ def table(rows):
 
 def _asked(row):
     """What was asked of a job, in words."""
-    extra = [f"--fps {row['fps']:g}" if isinstance(row["fps"], float) else f"--fps {row['fps']}"] if row["fps"] else []
-    extra += [f"--clock {row['clock_hz']:g}"] if row["clock_hz"] else []
+    extra = [f"--{name} {value:g}" if isinstance(value := row[name], float) else f"--{name} {value}"
+             for name in ("fps", "clock") if row[name]]
     return " ".join([row["name"], "on", row["board"], *extra])
 
 

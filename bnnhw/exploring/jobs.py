@@ -29,7 +29,7 @@ class Job:
     board : str
     fps : float, str or None
         As of ``--fps``.
-    clock_hz : float or None
+    clock : float, str or None
         As of ``--clock``.
     scores : bool
     verify : int
@@ -41,7 +41,7 @@ class Job:
     network_sha256: str
     board: str
     fps: float | str | None
-    clock_hz: float | None
+    clock: float | str | None
     scores: bool
     verify: int
     made_by: dict
@@ -56,7 +56,7 @@ class Job:
     def options(self):
         """Its arguments for ``bnnhw build``, but for the network and the folder."""
         found = ["--board", self.board, "--bitstream"]
-        for option, value in (("--fps", self.fps), ("--clock", self.clock_hz), ("--verify", self.verify)):
+        for option, value in (("--fps", self.fps), ("--clock", self.clock), ("--verify", self.verify)):
             found += [option, str(value)] if value else []
         return found + (["--scores"] if self.scores else [])
 
@@ -91,7 +91,7 @@ def jobs(networks, names, *, rates=(FASTEST,), clocks=(None,), scores=False, ver
     names : iterable of str
         Of boards.
     rates, clocks : iterables
-        Values of :class:`Job`'s ``fps`` and ``clock_hz``.
+        Values of :class:`Job`'s ``fps`` and ``clock``.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def jobs(networks, names, *, rates=(FASTEST,), clocks=(None,), scores=False, ver
     BoardError, ToolMissing
     """
     found = {}
-    for (name, network), board, fps, clock_hz in itertools.product(networks.items(), names, rates, clocks):
-        job = Job(name, network.digest, board, fps, clock_hz, scores, verify, made_by(board))
+    for (name, network), board, fps, clock in itertools.product(networks.items(), names, rates, clocks):
+        job = Job(name, network.digest, board, fps, clock, scores, verify, made_by(board))
         found.setdefault(job.key, job)
     return list(found.values())

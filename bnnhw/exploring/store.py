@@ -13,10 +13,10 @@ FORMAT = 1              # PRAGMA user_version
 PATIENCE_S = 60         # for another process that writes
 # Of a job; of its result.
 JOB = {"key": "TEXT PRIMARY KEY", "name": "TEXT NOT NULL", "network_sha256": "TEXT NOT NULL", "board": "TEXT NOT NULL",
-       "fps": "", "clock_hz": "REAL", "scores": "INTEGER NOT NULL", "verify": "INTEGER NOT NULL", "made_by": "TEXT NOT NULL"}
+       "fps": "", "clock": "", "scores": "INTEGER NOT NULL", "verify": "INTEGER NOT NULL", "made_by": "TEXT NOT NULL"}
 RESULT = {
     "status": "TEXT NOT NULL CHECK (status IN ('done', 'refused', 'failed'))", "reason": "TEXT", "device": "TEXT",
-    "made_clock_hz": "REAL", "images_per_s": "REAL", "link_images_per_s": "REAL", "cycles": "INTEGER", "latency_s": "REAL",
+    "clock_hz": "REAL", "images_per_s": "REAL", "link_images_per_s": "REAL", "cycles": "INTEGER", "latency_s": "REAL",
     "cells": "INTEGER", "cells_limit": "INTEGER", "ffs": "INTEGER", "brams": "INTEGER", "brams_limit": "INTEGER",
     "fmax_hz": "REAL", "right": "INTEGER", "estimated_cells": "INTEGER", "estimated_brams": "INTEGER",
     "estimated_fmax_hz": "REAL", "seconds": "REAL NOT NULL", "worker": "TEXT NOT NULL", "finished": "TEXT NOT NULL",
@@ -96,7 +96,7 @@ class Store:
         A job that has a row keeps it, but for one that failed, which is replaced.
         """
         row = {"key": job.key, "name": job.name, "network_sha256": job.network_sha256, "board": job.board, "fps": job.fps,
-               "clock_hz": job.clock_hz, "scores": job.scores, "verify": job.verify,
+               "clock": job.clock, "scores": job.scores, "verify": job.verify,
                "made_by": json.dumps(job.made_by, sort_keys=True)} | result
         new = ", ".join(f"{name} = excluded.{name}" for name in QUOTED[1:])
         with self._complained():
