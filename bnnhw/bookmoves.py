@@ -9,11 +9,12 @@ import numpy as np
 
 from .orderbook import ASK, BID, CANCEL, MATCH, OPEN, Book, BookError, replay
 
-__all__ = ["CLASSES", "DEPTH", "FEATURES", "FILES", "HORIZON", "WARM_UP", "features", "labels", "mirrored", "order_book", "parts",
-           "tape_of"]
+__all__ = ["CLASSES", "DEPTH", "FEATURES", "FILES", "HORIZON", "WARM_UP", "balanced", "features", "labels", "mirrored",
+           "order_book", "parts", "split_in_time", "tape_of"]
 
 FILES = ("beginning_level_3.json", "messages.json", "ending_level_3.json")     # of the data set
 CLASSES = ("down", "same", "up")
+SAME = CLASSES.index("same")
 DEPTH = 20              # levels of each side that are looked at
 HORIZON = 100           # events from a row to the middle that its label compares with
 WINDOWS = (50, 500)     # events that flows look back on
@@ -21,7 +22,7 @@ WARM_UP = max(WINDOWS)  # events before the first row: its windows are full
 GREATEST = 65535        # of an integer
 MIDDLE = 32768          # 0 of those that have a sign
 MILLI = 10**5           # a thousandth of a coin, in the feed's 1e-8
-SHARES = (1 / 2, 2 / 3) # of all rows, where the validation part and the test part begin
+TRAINED = 2 / 3         # of all events: the training part, in time the first
 
 # One of each side, bids first.
 SIDED = ("size at best", "size of level 2", "size of level 3", "size of 5 levels", "size of 10 levels", "size of 20 levels",
@@ -145,17 +146,28 @@ def tape_of(files):
     return tape
 
 
-def order_book(files):
-    """The data set's parts, {split: (features, labels)}.
+def balanced(found):
+    """Indices, rising: all rows whose label in ``found`` is not "same", and half as many of the others, evenly spaced, so that
+    with their :func:`mirrored` ones there are as many of each class. Neighbouring rows say nearly the same; none is lost."""
+    moved, still = np.flatnonzero(found != SAME), np.flatnonzero(found == SAME)
+    count = min(len(still), len(moved) // 2)
+    return np.sort(np.concatenate([moved, still[np.arange(count) * len(still) // max(count, 1)]]))
 
-    ``"train"`` is the first half of the rows in time and, behind it, the same mirrored; ``"validation"`` the next sixth,
-    ``"test"`` the last third. Between them :data:`HORIZON` events are left out.
+
+def split_in_time(tape, horizon=HORIZON):
+    """{"train": (features, labels), "test": (features, labels)}.
+
+    The training part is the first two thirds, :func:`balanced`, and behind that the same :func:`mirrored`; nothing says that
+    a market falls more often than it rises. The test part is the last third, every event; ``horizon`` events before it are in
+    neither.
     """
-    tape = tape_of(files)
-    rows, found = features(tape), labels(tape, HORIZON)
-    count = len(rows)
-    starts = [WARM_UP, *(round(count * share) for share in SHARES)]
-    split = {name: (rows[part], found[part])
-             for name, part in zip(("train", "validation", "test"), parts(count, HORIZON, starts), strict=True)}
-    own, truth = split["train"]
-    return split | {"train": (np.concatenate([own, mirrored(own)]), np.concatenate([truth, 2 - truth]))}
+    rows, found = features(tape), labels(tape, horizon)
+    train, test = parts(len(rows), horizon, [WARM_UP, round(len(rows) * TRAINED)])
+    train = train[balanced(found[train])]
+    return {"train": (np.concatenate([rows[train], mirrored(rows[train])]), np.concatenate([found[train], 2 - found[train]])),
+            "test": (rows[test], found[test])}
+
+
+def order_book(files):
+    """The data set's parts, of its files {name: bytes}: see :func:`split_in_time`."""
+    return split_in_time(tape_of(files))

@@ -184,7 +184,7 @@ DATASETS = {dataset.name: dataset for dataset in (
         ("good", "bad"), german_credit),
     # Coinbase's (then GDAX) BTC-USD feed of 2018-07-13, 20:47 to 20:56 UTC, in Dahlen: orderbookmdp, 2018 (MIT).
     FeedDataset(
-        "order-book", dict.fromkeys(("train", "validation", "test"), bookmoves.FILES),
+        "order-book", dict.fromkeys(("train", "test"), bookmoves.FILES),
         {"beginning_level_3.json": "939071f067c7b0e5aaf4a6e14aa1e196a5a8be30903b85578c189e7ba2bed98e",
          "messages.json": "6350db9450d099ca064b606321cdfafc9eb843f6f1c83e71d052461ba144a86a",
          "ending_level_3.json": "ce65f0ba28e932845f8ef8fc4637f13f0bcabf9034147acbe1a12159c08fb72e"},

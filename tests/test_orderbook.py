@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 
 from bnnhw import bookmoves, datasets
-from bnnhw.bookmoves import FEATURES, HORIZON, SIDED, SIGNED, WARM_UP, features, labels, mirrored, parts
+from bnnhw.bookmoves import (
+    FEATURES,
+    HORIZON,
+    SIDED,
+    WARM_UP,
+    balanced,
+    features,
+    labels,
+    mirrored,
+    parts,
+    split_in_time,
+)
 from bnnhw.datasets import DatasetError
 from bnnhw.orderbook import ASK, BID, CANCEL, CHANGE, MATCH, OPEN, Book, BookError, replay
 
@@ -272,7 +283,7 @@ def test_mirrored():
     assert np.array_equal(mirrored(features(whole)), features(other))
     assert np.array_equal(mirrored(mirrored(features(whole))), features(whole))
     assert np.array_equal(2 - labels(whole, 10), labels(other, 10)) and set(labels(whole, 10)) == {0, 1, 2}
-    assert mirrored(np.zeros((1, len(FEATURES)), np.int32))[0, 2 * len(SIDED)] == 65535 and SIGNED
+    assert mirrored(np.zeros((1, len(FEATURES)), np.int32))[0, 2 * len(SIDED)] == 65535
 
 
 @pytest.mark.parametrize("horizon", [1, 7, 100])
@@ -292,23 +303,42 @@ def test_parts(count, horizon, starts):
         assert part.tolist() == [n for n in range(start, end) if n + horizon < end]
 
 
-@pytest.fixture(scope="module")
-def splits():
+@pytest.mark.parametrize("downs, sames, ups", [(3, 20, 5), (1, 1, 1), (4, 2, 4), (0, 9, 0), (2, 0, 1)])
+def test_balanced(downs, sames, ups):
+    found = np.random.default_rng(downs).permutation(np.repeat([0, 1, 2], (downs, sames, ups)))
+    chosen = balanced(found)
+    assert (np.diff(chosen) > 0).all() and set(np.flatnonzero(found != 1)) <= set(chosen)
+    assert np.count_nonzero(found[chosen] == 1) == min(sames, (downs + ups) // 2)
+
+
+def test_split_in_time():
+    """The training part is that of a feed that ends before the test part begins; it has each class as often."""
+    whole = tape(6, 1800)
+    count, horizon = len(whole.time), 40
+    start = round(count * 2 / 3)
+    found = split_in_time(whole, horizon)
+    rows, truth = found["test"]
+    assert np.array_equal(rows, features(whole)[start:count - horizon])
+    assert np.array_equal(truth, labels(whole, horizon)[start:])
+    rows, truth = found["train"]
+    half = len(rows) // 2
+    assert np.array_equal(mirrored(rows[:half]), rows[half:]) and np.array_equal(2 - truth[:half], truth[half:])
+    down, same, up = np.bincount(truth)
+    assert down == up and up - 1 <= same <= up
+    early = {tuple(row) for row in features(cut(whole, start))[WARM_UP:-horizon].tolist()}
+    assert {tuple(row) for row in rows[:half].tolist()} <= early
+    seen = labels(cut(whole, start), horizon)[WARM_UP:]        # of the first two thirds alone
+    assert np.array_equal(truth[:half], seen[balanced(seen)])
+
+
+def test_the_real_feed():
+    """The replay gives the supplied book (else loading fails); of the last third every event is a row."""
     try:
-        return {split: datasets.load("order-book", split) for split in ("train", "validation", "test")}
+        test = datasets.load("order-book", "test")
     except DatasetError as error:
         pytest.skip(f"the order book cannot be had here: {error}")
-
-
-def test_the_real_feed(splits):
-    """The replay gave the supplied book (else loading fails); parts are as documented."""
-    count, starts = 23926, (WARM_UP, 11963, 15951)
-    sizes = [end - start - HORIZON for start, end in zip(starts, (*starts[1:], count), strict=True)]
-    assert [len(splits[name].labels) for name in ("train", "validation", "test")] == [2 * sizes[0], *sizes[1:]]
-    assert all(split.images.shape[1:] == (len(FEATURES),) for split in splits.values())
-    train = splits["train"]
-    assert np.array_equal(mirrored(train.images[:sizes[0]]), train.images[sizes[0]:])
-    assert np.bincount(train.labels).tolist() == [1463, 19800, 1463]
+    assert test.images.shape == (23926 - 15951 - HORIZON, len(FEATURES)) and test.classes == ("down", "same", "up")
+    assert np.bincount(test.labels).tolist() == [293, 6843, 739] and test.greatest == 65535
 
 
 def test_another_closing_book():
