@@ -32,8 +32,8 @@ from .sources import (
 )
 from .tables import german_credit, parts
 
-__all__ = ["DATASETS", "Dataset", "DatasetError", "Split", "TableDataset", "PIXEL", "WORD", "idx",
-           "load"]
+__all__ = ["DATASETS", "Dataset", "DatasetError", "Split", "TableDataset", "PIXEL", "WORD", "files",
+           "idx", "load"]
 
 IDX_BYTES = b"\0\0\x08"     # how an idx file of unsigned bytes begins
 CIFAR_SHAPE = (3, 32, 32)   # planes, rows, columns
@@ -247,6 +247,16 @@ def _file(dataset, name):
                        f"the files {', '.join(dataset.sha256)} (gzipped or not) into a folder and set BNNHW_DATA to it")
 
 
+def files(name, split):
+    """The files that a data set's part is made from, {name: bytes}. Raises what :func:`load` raises."""
+    if name not in DATASETS:
+        raise DatasetError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
+    dataset = DATASETS[name]
+    if split not in dataset.files:
+        raise DatasetError(f"data set {name!r}: unknown split {split!r}; known are {', '.join(dataset.files)}")
+    return {file: _file(dataset, file) for file in dataset.files[split]}
+
+
 def load(name, split):
     """A data set's part.
 
@@ -266,9 +276,5 @@ def load(name, split):
     DatasetError
         Unknown name or split, a file that is nowhere to be had, or one whose SHA-256 is wrong.
     """
-    if name not in DATASETS:
-        raise DatasetError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
-    dataset = DATASETS[name]
-    if split not in dataset.files:
-        raise DatasetError(f"data set {name!r}: unknown split {split!r}; known are {', '.join(dataset.files)}")
-    return dataset.part(split, {file: _file(dataset, file) for file in dataset.files[split]})
+    found = files(name, split)
+    return DATASETS[name].part(split, found)

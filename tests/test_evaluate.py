@@ -96,7 +96,7 @@ def test_mistakes_of_evaluate(capsys, tmp_path):
     assert run(capsys, "evaluate", "--dataset", "imagenet")[0] == 2
     assert run(capsys, "evaluate", tmp_path / "net.bnn") == (
         1, "", "error: the network does not say what it was trained on: --dataset must be one of mnist, fashion-mnist, cifar10, "
-        "german-credit\n")
+        "german-credit, order-book\n")
     assert run(capsys, "evaluate", tmp_path / "net.bnn", "--dataset", "mnist") == (
         1, "", "error: the network's input has shape (4, 3, 1), the data set's images (28, 28, 1)\n")
 

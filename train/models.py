@@ -27,7 +27,7 @@ class DenseNet(nn.Module):
     def __init__(self, inputs, recipe, classes, *, generator):
         super().__init__()
         sizes = [inputs, *recipe.hidden, classes]
-        self.dropout = recipe.dropout
+        self.dropouts = [recipe.input_dropout, *[recipe.dropout] * len(recipe.hidden)]
         normed, method = sizes[1:] if recipe.last_batch_norm else sizes[1:-1], Chosen(recipe)
         self.linears = nn.ModuleList(
             BinaryLinear(n_in, n_out, weights=method.weights(recipe), activations=method.activation(recipe, n_in) if k else None,
@@ -57,7 +57,7 @@ class DenseNet(nn.Module):
             x = linear.binarize(x, generator)
             if k and not self.training:
                 self.hidden[f"act{k}"] = x
-            s = linear.sums(x, generator) if k == 0 else linear.dropped_sums(x, self.dropout, generator)
+            s = linear.dropped_sums(x, self.dropouts[k], generator)
             x = self.norms[k](linear.scaled(s)) if k < len(self.norms) else s
         return x if len(self.norms) > last else x * self.score_scale
 

@@ -12,7 +12,7 @@ from .methods import AnyMethod, clash
 __all__ = ["CnnRecipe", "LevelRecipe", "LutRecipe", "MlpRecipe", "Recipe", "RecipeError", "ResidualRecipe", "TableRecipe",
            "XnorRecipe", "load", "names"]
 
-LATER = ("methods", "dropout")    # keys that old recipes do not have
+LATER = ("methods", "dropout", "input_dropout")    # keys that old recipes do not have
 FOLDER = Path(__file__).parent / "recipes"
 
 
@@ -62,6 +62,7 @@ class DenseRecipe(SignRecipe):
     hidden: list[Width] = Field(min_length=1, max_length=16)
     last_batch_norm: bool
     dropout: float = Field(ge=0, lt=1)
+    input_dropout: float = Field(ge=0, lt=1, default=0.0)
 
 
 class MlpRecipe(DenseRecipe):
@@ -73,7 +74,7 @@ class MlpRecipe(DenseRecipe):
 class LevelRecipe(DenseRecipe):
     """Pixels or columns of a table, each at levels of its own, learned from the training part."""
     kind: Literal["level-mlp"]
-    dataset: Literal["mnist", "fashion-mnist", "cifar10", "german-credit", "own"]
+    dataset: Literal["mnist", "fashion-mnist", "cifar10", "german-credit", "order-book", "own"]
     levels: int = Field(ge=1, le=1000)
 
 

@@ -1,4 +1,4 @@
-"""Sparse networks on tables: a column's levels are quantiles of the training rows."""
+"""Networks on tables: a column's levels are quantiles of the training rows; classes of different costs."""
 
 import numpy as np
 
@@ -74,14 +74,15 @@ class TableNet(SparseNet):
 def at_costs(network, model, costs):
     """``network``, which decides for the likelier class, made to decide for the one whose error would cost more.
 
-    The model takes the exponential of a class's score as its odds. So each class's votes get what the logarithm of its cost is in
-    votes, rounded: an Affine, for which there is hardware.
+    The model takes the exponential of a class's score as its odds. So each class's sum of votes or signs gets what the logarithm
+    of its cost is in such, rounded: an Affine, for which there is hardware.
 
     Parameters
     ----------
     network : Network
-        Of a :class:`TableNet`, by :func:`~bnnhw.train.export.to_network`.
-    model : TableNet
+        Of ``model``, by :func:`~bnnhw.train.export.to_network`.
+    model : TableNet or LevelMlp
+        Without a batch norm behind its last layer.
     costs : list of float
         Of taking another class for this one, each greater than 0; those of a class are all the same.
     """

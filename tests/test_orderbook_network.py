@@ -1,0 +1,83 @@
+"""A network on the order book's integers: trained on rows of a market, exported, all layers as constants, the same in Verilog."""
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from bnnhw import accelerator, planfile, simulate, verify  # noqa: E402
+from bnnhw.bookmoves import CLASSES, FEATURES, HORIZON  # noqa: E402
+from bnnhw.datasets import Split  # noqa: E402
+from bnnhw.lower import lower  # noqa: E402
+from bnnhw.train import export, models, recipe  # noqa: E402
+from bnnhw.train.loop import Trainer  # noqa: E402
+from bnnhw.train.tabular import column_levels  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+def market(count, seed):
+    """Rows in which the fifth feature, an imbalance and noise decide where the middle goes."""
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, 3000, (count, len(FEATURES))).astype(np.int32)
+    rows[:, 3] = 7
+    push = rows[:, 4].astype(int) - rows[:, 5] + rng.integers(-300, 300, count)
+    return Split(rows, (1 + (push > 800) - (push < -800)).astype(np.int64), CLASSES, 65535)
+
+
+def trained(split, **changes):
+    chosen = recipe.load("orderbook-mlp", **changes)
+    trainer = Trainer(models.build(chosen, split), chosen, split)
+    for _ in range(chosen.epochs):
+        trainer.run_epoch()
+    return trainer
+
+
+def unfolded(network, depth, lanes):
+    """The plan of docs/orderbook.md."""
+    of_kind = {"dense": f'style = "unfolded"\nfabric = "ecp5"\ndepth = {depth}', "class": "lanes = 3"}
+    layers = "\n".join(f'[layers.{stage.name}]\nkind = "{stage.kind}"\n{of_kind.get(stage.kind, f"lanes = {lanes}")}'
+                       for stage in lower(network))
+    top = f'format = 1\nnetwork = "{network.digest}"\nclock_hz = 100000000\nresult = "class"\nbuffers = "rate"\n'
+    return planfile.loads(top + layers, network, lower)
+
+
+@pytest.fixture(scope="module")
+def found():
+    test = market(300, 1)
+    return export.export(trained(market(1500, 0), epochs=10, dropout=0.0, input_dropout=0.0), test), test
+
+
+def test_what_the_network_takes(found):
+    artifact, _ = found
+    type = artifact.network.types["row"]
+    assert (type.shape, type.lo, type.hi, type.step) == ((len(FEATURES),), 0, 65535, 1) and artifact.classes == CLASSES
+    levels = artifact.network.operations["bits"].levels
+    assert np.array_equal(np.minimum(levels, 65536), column_levels(market(1500, 0).images, 3, 65536))
+    assert artifact.provenance["test_right"] > 190 and HORIZON > 0
+
+
+@pytest.mark.parametrize("lanes", [1, 42])
+@pytest.mark.parametrize("p_valid, p_ready", [(1.0, 1.0), (0.5, 0.4)])
+def test_constants_in_verilog(found, lanes, p_valid, p_ready):
+    """All integers between the stages; a row a cycle, or a feature a cycle, in so many cycles as the plan says."""
+    artifact, test = found
+    plan = unfolded(artifact.network, 2, lanes)
+    assert plan.cycles_per_inference == len(FEATURES) // lanes
+    done = simulate.check(plan, accelerator.verilog(plan), test.images, p_valid=p_valid, p_ready=p_ready)
+    assert done.mismatches == [] and len(done.result.beats) == 300
+    if p_valid == p_ready == 1.0:
+        verify.check_timing(plan, done.result)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_dropped_inputs(share):
+    """In training a share of the first layer's inputs is left out of its sums, which are scaled up; else none."""
+    split, seen = market(200, 2), []
+    model = models.build(recipe.load("orderbook-mlp", input_dropout=share), split)
+    model.linears[0].sums = lambda x, generator=None: seen.append(x) or torch.zeros(len(x), 32)
+    rows, generator = torch.from_numpy(split.images), torch.Generator().manual_seed(0)
+    model.train()(rows, generator)
+    model.eval()(rows)
+    training, evaluation = seen
+    assert set(np.unique(evaluation)) == {-1.0, 1.0} and np.array_equal(training[training != 0], evaluation[training != 0])
+    assert abs(float((training == 0).float().mean()) - share) < 0.02
