@@ -11,7 +11,7 @@ import numpy as np
 from . import reference
 from .ir import Conv2d, Dense, DepthwiseConv2d, Flatten, Lookup, Thermometer, Threshold
 
-__all__ = ["Layer", "Thresholds", "first_layer", "flips", "saliency", "thresholds"]
+__all__ = ["Layer", "Thresholds", "first_layer", "flips", "least_effort", "saliency", "thresholds"]
 
 ENCODERS = (Threshold, Thermometer, Flatten)    # what may stand between the input and the first layer
 EFFORT = 4e9            # multiplications that a saliency may take
@@ -131,6 +131,11 @@ def _patches(shape):
     places = np.arange(rows * columns * channels).reshape(shape)
     starts = [[*range(0, size - side, max(1, side // 2)), size - side] for size in (rows, columns)]
     return [places[row:row + side, column:column + side].reshape(-1) for row in starts[0] for column in starts[1]]
+
+
+def least_effort(network, classes):
+    """Multiplications that :func:`saliency` takes with one input of each class."""
+    return _effort(network) * len(_patches(_shape(network.types[network.inputs[0]]))) * classes
 
 
 def saliency(network, x, labels, classes, *, effort=EFFORT):

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnnhw import accelerator, folding, models, report, verify
+from bnnhw import accelerator, folding, models, reference, report, verify
 from bnnhw.artifact import Artifact
 from bnnhw.ir import Add, ArgMax, Conv2d, Dense, Flatten, Input, Network, TensorType, Threshold
 from bnnhw.lower import lower
 from bnnhw.plan import Plan
-from bnnhw.report import pictures, words
+from bnnhw.report import learned, pictures, words
 from bnnhw.report.drawing import drawing
 
 from . import browser
@@ -119,7 +119,8 @@ def test_one_file(page, bare):
         reader = Reader(text)
         assert all(target.startswith("data:") for target in reader.targets)
         assert reader.tags.isdisjoint({"script", "iframe", "object", "embed"})
-        assert not re.search(r"https?:|url\(|@import|//[a-z]", text)
+        plain = re.sub("data:image/png;base64,[A-Za-z0-9+/=]+", "", text)
+        assert not re.search(r"https?:|url\(|@import|//[a-z]", plain)
 
 
 def test_names_are_text(page):
@@ -170,6 +171,26 @@ def test_without_labels_and_pictures(build):
         sample | {"label": None, "scores": None} for sample in facts["verified"]["samples"]]}
     text = report.page(facts | {"verified": verified, "netlist": None}, plan)
     assert "40 random inputs went through" in text and "taken for what" not in text and "<img" not in text
+
+
+def test_what_was_learned(build, page, bare):
+    """Pictures of the first layer's weights, and of what each class's score hangs on; none without images."""
+    report_, plan, inputs = build
+    found = learned.learned(report_, plan, inputs)
+    assert (found["layer"], found["neurons"], len(found["weights"])) == ("conv0", 4, 4)
+    kernel = plan.network.operations["conv0"].weights[1]
+    assert found["weights"][1] == learned._uri(np.where(kernel > 0, 255, 0))
+    said = np.unique(reference.run(plan.network, inputs)["class"])
+    assert [own["name"] for own in found["classes"]] == [report_["model"]["classes"][k] for k in said]
+    assert "What the network has learned" in page and page.count(found["weights"][1]) >= 1
+    assert "What the network has learned" not in report.page(*bare) and learned.learned(report_, plan, None) is None
+    assert learned._signed(np.array([-1.0, 0, 0.2, 1])).tolist() == [[0, 0, 255], [255, 255, 255], [255, 204, 204], [255, 0, 0]]
+
+
+def test_a_large_network_is_not_tried_part_by_part(build, monkeypatch):
+    report_, plan, inputs = build
+    monkeypatch.setattr(learned, "MOST_EFFORT", 1000)
+    assert learned.learned(report_, plan, inputs)["classes"] == []
 
 
 def test_same_build_same_page(build, page):

@@ -107,7 +107,7 @@ class Team(Alone):
             if isinstance(module, BatchNorm):
                 module.moments = moments
         warnings.filterwarnings("ignore", message="Grad strides do not match")      # of kernels with one input: it costs nothing
-        return DistributedDataParallel(model.to(self.device), broadcast_buffers=False)
+        return DistributedDataParallel(model.to(self.device))
 
     def share(self, count, generator):
         found = slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)

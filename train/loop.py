@@ -147,8 +147,13 @@ class Trainer:
         """Train one epoch and give its metrics.
 
         Keys: epoch, loss, train_accuracy (of the training passes), flip_ratio (share of the weights whose sign changed),
-        seconds, processor_seconds (of all threads together).
+        seconds, processor_seconds (of all threads together). Mixed precision is off, whoever calls: bfloat16 does not hold the
+        sums.
         """
+        with torch.autocast(self.team.device.type, enabled=False):
+            return self._run_epoch(on_step)
+
+    def _run_epoch(self, on_step):
         start, processor_start = time.perf_counter(), time.process_time()
         while self.teacher and self.teacher.epoch < self.teacher.recipe.epochs:
             self.teacher.run_epoch()
@@ -173,9 +178,8 @@ class Trainer:
             self._set_rates(self.epoch * self.steps + step)
             share = self.team.share(len(chosen), generator)
             images, labels = images[share].to(self.team.device), labels[share].to(self.team.device)
-            with torch.autocast(self.team.device.type, enabled=False):      # sums are integers: no bfloat16 holds them
-                scores = self.acting(images, generator)
-                loss = self._loss(images, labels, scores)
+            scores = self.acting(images, generator)
+            loss = self._loss(images, labels, scores)
             self.optimizer.zero_grad()
             (loss * (len(labels) * self.team.size / len(chosen))).backward()    # so that the processes' mean is the batch's
             self.method.step(self.optimizer, self.model.binary_layers)

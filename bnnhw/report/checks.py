@@ -4,12 +4,13 @@ import json
 
 from .pictures import columns, data_uri, is_picture
 
-__all__ = ["confusion", "provenance", "samples"]
+__all__ = ["class_name", "confusion", "provenance", "samples"]
 
 STRONG = 0.5        # share of a row from which on a cell is dark
 
 
-def _name(report, label):
+def class_name(report, label):
+    """The name of class ``label``, or its number."""
     classes = report["model"]["classes"]
     return classes[label] if label < len(classes) else str(label)
 
@@ -25,17 +26,18 @@ def confusion(report):
         total = max(sum(row), 1)
         rows.append([{"count": count, "share": count / total, "strong": count / total >= STRONG, "right": label == found}
                      for found, count in enumerate(row)])
-    names = [_name(report, label) for label in range(len(counts))]
+    names = [class_name(report, label) for label in range(len(counts))]
     return {"names": names, "numbers": names == [str(label) for label in range(len(counts))], "rows": rows}
 
 
 def _sample(sample, report, picture):
     label, scores = sample["label"], sample["scores"]
     return {
-        "image": sample["image"], "picture": picture, "right": label == sample["class"], "class": _name(report, sample["class"]),
-        "label": None if label is None else _name(report, label),
+        "image": sample["image"], "picture": picture, "right": label == sample["class"],
+        "class": class_name(report, sample["class"]),
+        "label": None if label is None else class_name(report, label),
         "scores": scores and [
-            {"value": value, "height": height, "name": _name(report, k), "found": k == sample["class"], "true": k == label}
+            {"value": value, "height": height, "name": class_name(report, k), "found": k == sample["class"], "true": k == label}
             for k, (value, height) in enumerate(zip(scores, columns(scores), strict=True))],
     }
 

@@ -6,6 +6,7 @@ import jinja2
 
 from . import checks, hardware, headline
 from .drawing import drawing
+from .learned import learned
 from .words import number, percent
 
 __all__ = ["page"]
@@ -49,6 +50,7 @@ def page(report, plan, *, inputs=None):
         "buffers": hardware.buffers(report),
         "confusion": checks.confusion(report),
         "samples": checks.samples(report, plan, inputs),
+        "learned": learned(report, plan, inputs),
         "provenance": checks.provenance(report),
     }
     return _environment().get_template("page.html").render(facts)
