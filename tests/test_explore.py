@@ -250,7 +250,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     (["--route", "--jobs", "0"], "--jobs must be at least 1, not 0"), (["--route", "--clock", ""], "separated by commas"),
     (["--route", "--verify", "-1"], "--verify must be at least 0, not -1"),
     (["--route", "--jobs", "2", "--scheduler", "tcp://127.0.0.1:1"], "--jobs is for this machine"),
-    (["--boards", "arduino"], "arduino"),
+    (["--boards", "arduino"], "arduino"), (["mnist-tfc", "--route"], "two networks are called 'mnist-tfc'"),
 ])
 def test_wrong_arguments(arguments, message, capsys):
     with pytest.raises(SystemExit) as exit_:

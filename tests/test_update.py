@@ -5,11 +5,12 @@ import shutil
 
 import pytest
 
-from bnnhw import accelerator, artifact, boards, cli, devices, implement, tools
+from bnnhw import accelerator, artifact, boards, cli, devices, estimate, implement, planfile, tools
 from bnnhw.anchors import anchor
 from bnnhw.artifact import Artifact
 from bnnhw.bitstream import identity
 from bnnhw.boards.base import TOP as BOARD_TOP
+from bnnhw.lower import lower
 from bnnhw.updating.cells import FORMATS
 from bnnhw.updating.contents import Memory, memories, with_placeholders
 from bnnhw.updating.patch import patched
@@ -51,6 +52,10 @@ def test_update(folder, capsys, monkeypatch):
     assert new["netlist"]["images"] == 12 and new["device"] == old["device"] and new["tools"] == old["tools"]
     assert old["model"]["network_sha256"] != new["model"]["network_sha256"] == artifact.load(folder / "second.bnn").network.digest
     assert new["base_sha256"] == old["base_sha256"]
+    network, board = artifact.load(folder / "first.bnn").network, boards.find(BOARD)
+    plan = planfile.loads((folder / "built" / "plan.toml").read_text(), network, lower)
+    device = devices.find(board.device)
+    assert old["device"]["brams"] == estimate.of_plan(plan, device).brams + estimate.of_wrapper(board, plan).brams
     (rest, ours), (others_rest, theirs) = (ram_data((where / file).read_text()) for where, file in
                                            ((out, "second.asc"), (folder / "built", "first.asc")))
     assert rest == others_rest and ours.keys() == theirs.keys() and ours != theirs

@@ -69,6 +69,16 @@ def test_one_base_for_all_weights():
     assert not plan_of_logic().updatable and memories(accelerator.verilog(plan_of_logic())) == {}
 
 
+def test_the_plan_knows_the_memories():
+    plan = plan_of(1, widths=(32, 16, 10))
+    assert {options.memory for options in plan.options.values() if hasattr(options, "memory")} == {"updatable"}
+    made = memories(accelerator.verilog(plan))
+    for stage in plan.stages:
+        own = [(memory.width, len(memory.words)) for name, memory in made.items() if name.split(".")[2] == stage.name]
+        assert own == stage.resources(plan.options[stage.name])["bram_words"]
+    assert len(made) == 6
+
+
 def plan_of_logic():
     network = retrained((6, 3), 1)
     return folding.fold(network, lower(network), clock_hz=BOARD.clock_hz, fps=10_000)

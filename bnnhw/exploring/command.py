@@ -8,6 +8,7 @@ from rich.table import Table
 
 from .. import artifact
 from ..build import Narrator
+from ..errors import UsageError
 from ..files import atomic_write
 from . import pools
 from .jobs import jobs
@@ -69,7 +70,11 @@ def explore(paths, boards, path, *, count, scheduler=None, **options):
     ------
     UserError
     """
-    files = {name.stem: (artifact.load(name).network, name.read_bytes()) for name in paths}
+    files = {}
+    for file in paths:
+        if file.stem in files:
+            raise UsageError(f"two networks are called {file.stem!r}: rename a file, so that their rows can be told apart")
+        files[file.stem] = artifact.load(file).network, file.read_bytes()
     own = jobs({name: network for name, (network, _) in files.items()}, boards, **options)
     failed = 0
     with Store(path) as store, Narrator() as narrator:
