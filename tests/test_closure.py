@@ -114,8 +114,8 @@ def test_command(tmp_path, monkeypatch, capsys):
             raise ClockMissed(plan.clock_hz, fmax)
         figures = implement.Implementation("up5k", 1000, 5280, 500, 5280, 3, 30, fmax, plan.clock_hz, 1)
         return {"device": dataclasses.asdict(figures)}
-    for module in (build, closure):
-        monkeypatch.setattr(module, "make_bitstream", make_bitstream)
+    monkeypatch.setattr(closure, "make_bitstream", make_bitstream)
+    monkeypatch.setitem(build.build.__kwdefaults__, "make", make_bitstream)
     monkeypatch.setattr(build, "_tools", lambda *_, **__: [])
     main(["build", str(tmp_path / "small.bnn"), "--board", "icebreaker", "--bitstream", "--clock", "auto", "-o",
           str(tmp_path / "out")])
