@@ -24,8 +24,8 @@ def table(count, seed):
     return Split(rows, ((rows[:, 0] == 3) | (rows[:, 1] > 12_000)).astype(np.int64), ("good", "bad"), 65535)
 
 
-def trained(split, **changes):
-    chosen = recipe.load("credit-lut4", **changes)
+def trained(split, name="credit-lut4", **changes):
+    chosen = recipe.load(name, **changes)
     trainer = Trainer(models.build(chosen, split), chosen, split)
     for _ in range(chosen.epochs):
         trainer.run_epoch()
@@ -78,16 +78,28 @@ def test_trained_exported_built():
         verify.check_timing(plan, done.result)
 
 
-def test_decided_by_cost():
-    """The class of the greatest product of odds and cost, but where rounding to votes matters."""
+def test_dense_layers():
+    """The same rule by a dense network on the same levels; nothing differs on unseen rows."""
+    train, test = table(500, 0), table(200, 1)
+    found = export.export(trained(train, "credit-mlp"), test)
+    assert found.provenance["test_right"] > 170
+    assert found.provenance["checked"] == {"images": 200, "differing_decisions": 0, "differing_hidden_values": 0}
+    levels = found.network.operations["bits"].levels
+    assert np.array_equal(np.minimum(levels, NEVER), column_levels(train.images, 10, NEVER))
+    assert [name for name in found.network.operations if name.startswith("fc")] == ["fc1", "fc2"]
+
+
+@pytest.mark.parametrize("name, changes", [("credit-lut4", {"wiring_until": 0.0}), ("credit-mlp", {})])
+def test_decided_by_cost(name, changes):
+    """The class of the greatest product of odds and cost, but where rounding to votes or signs matters."""
     split = table(400, 2)
-    trainer = trained(split, epochs=3, wiring_until=0.0)
+    trainer = trained(split, name, epochs=3, **changes)
     network, _ = export.to_network(trainer.model.eval(), (5,))
     with torch.no_grad():
         odds = trainer.model(torch.from_numpy(split.images)).double().exp().numpy()
     for costs in ((1, 5), (3, 1), (2, 2)):
         weighed = odds * costs
-        clear = abs(np.log(weighed[:, 0] / weighed[:, 1])) > trainer.model.score_scale / 2 + 1e-6
+        clear = abs(np.log(weighed[:, 0] / weighed[:, 1])) > trainer.model.score_scale / 2 + 1e-5
         found = reference.run(at_costs(network, trainer.model, costs), split.images)["class"]
         assert clear.sum() > 300 and np.array_equal(found[clear], weighed.argmax(axis=1)[clear])
     equal = reference.run(at_costs(network, trainer.model, (2, 2)), split.images)["class"]

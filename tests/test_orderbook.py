@@ -10,7 +10,6 @@ import pytest
 from bnnhw import bookmoves, datasets
 from bnnhw.bookmoves import (
     FEATURES,
-    HORIZON,
     SIDED,
     WARM_UP,
     balanced,
@@ -332,13 +331,20 @@ def test_split_in_time():
 
 
 def test_the_real_feed():
-    """The replay gives the supplied book (else loading fails); of the last third every event is a row."""
+    """The replay gives the supplied book (else `tape_of` fails); figures of docs/orderbook.md."""
     try:
-        test = datasets.load("order-book", "test")
+        files = datasets.files("order-book", "test")
     except DatasetError as error:
         pytest.skip(f"the order book cannot be had here: {error}")
-    assert test.images.shape == (23926 - 15951 - HORIZON, len(FEATURES)) and test.classes == ("down", "same", "up")
-    assert np.bincount(test.labels).tolist() == [293, 6843, 739] and test.greatest == 65535
+    whole = bookmoves.tape_of(files)
+    middle = whole.prices[:, :, 0].sum(axis=1)
+    assert len(json.loads(files["messages.json"])) == 36743 and len(whole.time) == 23926
+    assert np.count_nonzero(np.diff(middle)) == 138 and np.abs(np.diff(middle)).max() == 2 * 177
+    found = split_in_time(whole)
+    assert found["train"][0].shape == (4878, len(FEATURES)) and found["test"][0].shape == (7875, len(FEATURES))
+    assert np.bincount(found["train"][1]).tolist() == [1626] * 3 and np.bincount(found["test"][1]).tolist() == [293, 6843, 739]
+    part = datasets.DATASETS["order-book"].part("test", files)
+    assert np.array_equal(part.images, found["test"][0]) and part.classes == ("down", "same", "up") and part.greatest == 65535
 
 
 def test_another_closing_book():
