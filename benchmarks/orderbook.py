@@ -37,7 +37,7 @@ from bnnhw.train.tabular import column_levels
 RECIPE, HORIZONS, SEEDS = "orderbook-mlp", (20, bookmoves.HORIZON, 500), 5
 BLOCK, RESAMPLES = 500, 300
 REGULARIZATION = 0.001      # C of both logistic regressions
-DEVICE, DEPTHS, CLOCK_HZ, NETLIST_ROWS = "ecp5-25f", (1, 2, 3), 200_000_000, 500
+DEVICE, DEPTHS, CLOCK_HZ, NETLIST_ROWS = "ecp5-25f", (2,), 200_000_000, 500
 
 
 def network(train, test, seed=0):
