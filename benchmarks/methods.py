@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from methods_table import write
+from safetensors.numpy import load_file
 from safetensors.torch import save as safetensors_bytes
 from table import RESULTS, versions
 
@@ -104,12 +105,13 @@ def train(key, epochs, parts):
         path = Path(folder, "net.bnn")
         artifact.save(path, found)
         file_bytes = path.stat().st_size
+        packed = [tensor.nbytes for name, tensor in load_file(path).items() if name.endswith(".weights")]
     layers = [op.weights for op in found.network.operations.values() if hasattr(op, "weights")]
     row |= {"test_accuracy_percent": round(100 * facts["test_accuracy"], 2),
             "flips_first_epoch_percent": round(100 * history[0]["flip_ratio"], 3),
             "flips_last_epoch_percent": round(100 * history[-1]["flip_ratio"], 3),
             "weights": sum(weights.size for weights in layers), "file_bytes": file_bytes,
-            "packed_weights_bytes": sum(-(-weights.size // 8) for weights in layers),
+            "packed_weights_bytes": sum(packed),
             "float32_ties_sums": len(facts["float32_ties"]), "compared_images": facts["checked"]["images"],
             "differing_decisions": facts["checked"]["differing_decisions"],
             "differing_hidden_values": facts["checked"]["differing_hidden_values"]}
