@@ -157,6 +157,11 @@ def run(args):
     team = distributed.joined(args.device, chosen)
     try:
         _run(args, chosen, team)
+    except RuntimeError as error:
+        if team.size == 1 or not distributed.lost(error):
+            raise
+        raise TrainError(f"process {team.rank} of {team.size} (from 0) has lost another one; --resume goes on from the last "
+                         "epoch") from None
     finally:
         team.leave()
 

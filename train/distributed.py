@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..errors import UsageError
 from .layers import BatchNorm
 
-__all__ = ["Alone", "Team", "joined"]
+__all__ = ["Alone", "Team", "joined", "lost"]
 
 
 CPU = torch.device("cpu")
@@ -96,8 +96,11 @@ class Team(Alone):
     """One of several processes that ``torchrun`` has started."""
     def __init__(self, device):
         super().__init__(device)
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
+        store, self.rank, self.size = next(distributed.rendezvous("env://"))
+        # After a restart torchrun's store still has the addresses of the processes before.
+        store = distributed.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", store=store, rank=self.rank,
+                                       world_size=self.size)
 
     def __str__(self):
         return f"{self.size} processes ({self.device.type})"
@@ -127,6 +130,11 @@ class Team(Alone):
 
     def leave(self):
         distributed.destroy_process_group()
+
+
+def lost(error):
+    """Whether a RuntimeError says that another process is gone."""
+    return isinstance(error, (distributed.DistBackendError, distributed.DistNetworkError)) or "gloo" in str(error).lower()
 
 
 @functools.cache
