@@ -78,7 +78,7 @@ def table(rows):
 
 
 def _gap(column, runs):
-    """Accuracy in points, sizes in bytes; the best is of the twin's layers and of signs: no shortcuts, no activations of several bits."""
+    """Accuracy in points, sizes in bytes; the best is of signs and of the twin's layers."""
     means = {method: _mean(own, "test_accuracy_percent") for method, own in runs.items() if not method.startswith(OTHERS)}
     twin = means.pop(TWIN)
     best = max(means, key=means.get)
