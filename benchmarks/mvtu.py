@@ -60,10 +60,10 @@ def layer(n_in, pe, simd, style):
         return verilog.convert(dut, name="top", emit_src=False)
 
 
-def cells(folder, name):
+def cells(folder, name, top="top"):
     device = devices.find(name)
     cell, arguments, empty = DEVICES[name]
-    implement.synthesize([folder / "top.v"], "top", device, netlist=folder / "top.json")
+    implement.synthesize([folder / "top.v"], top, device, netlist=folder / "top.json")
     output = tools.find(f"nextpnr-{device.family}").run([*arguments, "--json", "top.json", "--pack-only"], cwd=folder).stdout
     return int(re.search(cell + r":\s*(\d+)/", output)[1]) - empty
 
