@@ -1,21 +1,28 @@
 """Shipped networks on the boards that they fit: placed and routed, simulated, every figure read back.
 
-    python benchmarks/boards.py
+    python benchmarks/boards.py              # what benchmarks/results/boards.json lacks: hours, it may be broken off
+    python benchmarks/boards.py WORDS        # these again: a regular expression of `NETWORK BOARD OPTIONS`
+    python benchmarks/boards.py --write      # the table of docs/boards.md
 
-``core_images_per_s`` is the simulated interval at the board's clock; ``core_images_per_s_at_fmax`` the same at the routed
-maximum. Seconds are of the whole build command with 1,000 images through the Verilog and 20 through the netlist.
+Every shipped network on every board, as ``bnnhw build`` plans it, and some at a rate of images per second. ``core_images_per_s``
+is the simulated interval at the board's clock; ``core_images_per_s_at_fmax`` the same at the routed maximum. Seconds are of the
+whole build command with 1,000 images through the Verilog and 20 through the netlist, or 100 and 5 of the networks in
+:data:`LONG`, whose netlists take minutes for an image. ``of_revision`` is the commit whose gateware was built.
 """
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from table import publish, versions
+from table import RESULTS, publish, versions
 
-CASES = (
+from bnnhw import boards, models
+
+PICKED = (      # the README's
     ("mnist-tfc", "icebreaker", []), ("mnist-tfc", "icebreaker", ["--fps", "130000"]),
     ("mnist-sfc", "icebreaker", ["--fps", "5000"]),
     ("mnist-cnn-small", "icebreaker", []),
@@ -23,22 +30,38 @@ CASES = (
     ("mnist-tfc", "hx8k", []), ("mnist-tfc", "orangecrab", []), ("mnist-tfc", "colorlight-i5", []),
     ("mnist-tfc", "tang-nano-9k", []), ("mnist-tfc", "tang-nano-20k", []), ("mnist-cnn-small", "tang-nano-9k", []),
 )
+LONG = {"cifar10-cnv-narrow": ("100", "5"), "fashion-cnn": ("100", "5"), "fashion-residual": ("100", "5")}
+FILE, PAGE = RESULTS / "boards.json", Path(__file__).parent.parent / "docs" / "boards.md"
+BEGIN, END = "<!-- table: python benchmarks/boards.py --write -->\n", "<!-- end of table -->\n"
+TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "verilator")
+
+
+def cases():
+    """(network, board, options) of all rows, the README's first."""
+    return list(PICKED) + [(name, board, []) for board in boards.names() for name in models.names()
+                           if (name, board, []) not in PICKED]
+
+
+def key(network, board, options):
+    return f"{network} {board} {' '.join(options)}".strip()
 
 
 def row(model, board, extra):
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "bnnhw.build", model, "--board", board, "--scores", "--verify", "1000", "--bitstream",
-                   "--verify-netlist", "20", *extra, "-o", f"{folder}/out"]
+        images, netlist_images = LONG.get(model, ("1000", "20"))
+        command = [sys.executable, "-m", "bnnhw.build", model, "--board", board, *(() if "lut" in model else ("--scores",)),
+                   "--verify", images, "--bitstream", "--verify-netlist", netlist_images, *extra, "-o", f"{folder}/out"]
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True)
         seconds = time.perf_counter() - start
-        what = {"network": model, "board": board, "options": " ".join(extra)}
+        revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+        what = {"network": model, "board": board, "options": " ".join(extra), "of_revision": revision}
         if done.returncode:
             reason = done.stderr.strip().splitlines()[-1]
             return what | {"fits": reason, "cells": None, "cells_limit": None, "block_rams": None, "block_rams_limit": None,
                            "fmax_mhz": None, "clock_mhz": None, "cycles_per_image": None, "core_images_per_s": None,
                            "core_images_per_s_at_fmax": None, "link_images_per_s": None, "latency_us": None,
-                           "right_of_1000": None, "build_s": round(seconds, 1)}
+                           "images": None, "right": None, "build_s": round(seconds, 1)}
         facts = json.loads(Path(folder, "out", "report.json").read_text())
     device, verified = facts["device"], facts["verified"]
     return what | {
@@ -48,15 +71,34 @@ def row(model, board, extra):
         "core_images_per_s": round(facts["clock_hz"] / verified["interval_cycles"]),
         "core_images_per_s_at_fmax": round(device["fmax_hz"] / verified["interval_cycles"]),
         "link_images_per_s": int(facts["link_fps"]), "latency_us": round(verified["latency_cycles"] / facts["clock_hz"] * 1e6, 1),
-        "right_of_1000": verified["right"], "build_s": round(seconds, 1)}
+        "images": verified["images"], "right": verified["right"], "build_s": round(seconds, 1)}
 
 
-def main():
-    rows = []
-    for case in CASES:
-        rows.append(row(*case))
-        publish("boards", rows, versions("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "verilator"))
+def table(rows):
+    """The rows as a Markdown table."""
+    lines = ["| network | board | cells | block RAMs | clock (routed max.) | cycles per image | images/s (at routed max.) "
+             "| latency | right | build |", "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
+    for r in sorted((r for r in rows if r["fits"] == "yes"), key=lambda r: (r["network"], boards.names().index(r["board"]))):
+        lines.append(f"| {r['network']} {r['options']} | {r['board']} | {r['cells']:,} of {r['cells_limit']:,} "
+                     f"| {r['block_rams']} of {r['block_rams_limit']} | {r['clock_mhz']:g} MHz ({r['fmax_mhz']:.1f}) "
+                     f"| {r['cycles_per_image']:,} | {r['core_images_per_s']:,} ({r['core_images_per_s_at_fmax']:,}) "
+                     f"| {r['latency_us']} us | {r['right']} of {r['images']:,} | {r['build_s']:.0f} s |")
+    refused = [r for r in rows if r["fits"] != "yes"]
+    return "\n".join(lines) + f"\n\n{len(rows)} of {len(cases())} pairs were tried; {len(refused)} of them do not fit.\n"
+
+
+def main(arguments):
+    rows = json.loads(FILE.read_text())["rows"] if FILE.exists() else []
+    if arguments == ["--write"]:
+        before, rest = PAGE.read_text().split(BEGIN)
+        PAGE.write_text(before + BEGIN + "\n" + table(rows) + "\n" + END + rest.split(END)[1])
+        return
+    found = {key(row["network"], row["board"], row["options"].split()): row for row in rows}
+    for case in cases():
+        if re.search(arguments[0], key(*case)) if arguments else key(*case) not in found:
+            found[key(*case)] = row(*case)
+            publish("boards", [found[key(*own)] for own in cases() if key(*own) in found], versions(*TOOLS))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

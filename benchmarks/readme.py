@@ -10,6 +10,8 @@ import json
 import sys
 from pathlib import Path
 
+from boards import PICKED, key
+
 __all__ = ["results"]
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +38,8 @@ def results():
                     [[r["recipe"], f"{r['weights_bits']:,}", f"{r['test_accuracy_percent']:.2f} %", r["epochs"],
                       f"{r['processor_s'] / 60:.0f} min"] for r in rows])]
     rows, command = _rows("boards")
+    picked = [key(*case) for case in PICKED]
+    rows = [r for r in rows if key(r["network"], r["board"], r["options"].split()) in picked]
     text += [f"\n**Placed and routed**, complete board with UART link and PLL (`{command}`):\n\n",
              _table(["network", "board", "cells", "block RAMs", "clock (routed max.)", "cycles per image",
                      "images/s: core (at routed max.)", "images/s: link", "latency"],
