@@ -54,7 +54,7 @@ def row(model, board, extra):
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True)
         seconds = time.perf_counter() - start
-        revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+        revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
         what = {"network": model, "board": board, "options": " ".join(extra), "of_revision": revision}
         if done.returncode:
             reason = done.stderr.strip().splitlines()[-1]
