@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from bnnhw import accelerator, planfile, simulate, verify  # noqa: E402
-from bnnhw.bookmoves import CLASSES, FEATURES, HORIZON  # noqa: E402
+from bnnhw.bookmoves import CLASSES, FEATURES  # noqa: E402
 from bnnhw.datasets import Split  # noqa: E402
 from bnnhw.lower import lower  # noqa: E402
 from bnnhw.train import export, models, recipe  # noqa: E402
@@ -32,10 +32,10 @@ def trained(split, **changes):
     return trainer
 
 
-def unfolded(network, depth, lanes):
+def unfolded(network, depth):
     """The plan of docs/orderbook.md."""
     of_kind = {"dense": f'style = "unfolded"\nfabric = "ecp5"\ndepth = {depth}', "class": "lanes = 3"}
-    layers = "\n".join(f'[layers.{stage.name}]\nkind = "{stage.kind}"\n{of_kind.get(stage.kind, f"lanes = {lanes}")}'
+    layers = "\n".join(f'[layers.{stage.name}]\nkind = "{stage.kind}"\n{of_kind.get(stage.kind, "lanes = 1")}'
                        for stage in lower(network))
     top = f'format = 1\nnetwork = "{network.digest}"\nclock_hz = 100000000\nresult = "class"\nbuffers = "rate"\n'
     return planfile.loads(top + layers, network, lower)
@@ -44,25 +44,24 @@ def unfolded(network, depth, lanes):
 @pytest.fixture(scope="module")
 def found():
     test = market(300, 1)
-    return export.export(trained(market(1500, 0), epochs=10, dropout=0.0, input_dropout=0.0), test), test
+    return export.export(trained(market(3000, 0), hidden=[16, 8], epochs=12, dropout=0.0, input_dropout=0.0), test), test
 
 
 def test_what_the_network_takes(found):
-    artifact, _ = found
+    artifact, test = found
     type = artifact.network.types["row"]
     assert (type.shape, type.lo, type.hi, type.step) == ((len(FEATURES),), 0, 65535, 1) and artifact.classes == CLASSES
     levels = artifact.network.operations["bits"].levels
-    assert np.array_equal(np.minimum(levels, 65536), column_levels(market(1500, 0).images, 3, 65536))
-    assert artifact.provenance["test_right"] > 190 and HORIZON > 0
+    assert np.array_equal(np.minimum(levels, 65536), column_levels(market(3000, 0).images, 3, 65536))
+    assert artifact.provenance["test_right"] > np.bincount(test.labels).max() + 20
 
 
-@pytest.mark.parametrize("lanes", [1, 42])
 @pytest.mark.parametrize("p_valid, p_ready", [(1.0, 1.0), (0.5, 0.4)])
-def test_constants_in_verilog(found, lanes, p_valid, p_ready):
-    """All integers between the stages; a row a cycle, or a feature a cycle, in so many cycles as the plan says."""
+def test_constants_in_verilog(found, p_valid, p_ready):
+    """All integers between the stages; a feature a cycle, and without stalls in as many cycles as the plan says."""
     artifact, test = found
-    plan = unfolded(artifact.network, 2, lanes)
-    assert plan.cycles_per_inference == len(FEATURES) // lanes
+    plan = unfolded(artifact.network, 2)
+    assert plan.cycles_per_inference == len(FEATURES)
     done = simulate.check(plan, accelerator.verilog(plan), test.images, p_valid=p_valid, p_ready=p_ready)
     assert done.mismatches == [] and len(done.result.beats) == 300
     if p_valid == p_ready == 1.0:
