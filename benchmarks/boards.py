@@ -79,7 +79,8 @@ def table(rows):
     lines = ["| network | board | cells | block RAMs | clock (routed max.) | cycles per image | images/s (at routed max.) "
              "| latency | right | build |", "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
     for r in sorted((r for r in rows if r["fits"] == "yes"), key=lambda r: (r["network"], boards.names().index(r["board"]))):
-        lines.append(f"| {r['network']} {r['options']} | {r['board']} | {r['cells']:,} of {r['cells_limit']:,} "
+        what = f"{r['network']} {r['options']}".strip()
+        lines.append(f"| {what} | {r['board']} | {r['cells']:,} of {r['cells_limit']:,} "
                      f"| {r['block_rams']} of {r['block_rams_limit']} | {r['clock_mhz']:g} MHz ({r['fmax_mhz']:.1f}) "
                      f"| {r['cycles_per_image']:,} | {r['core_images_per_s']:,} ({r['core_images_per_s_at_fmax']:,}) "
                      f"| {r['latency_us']} us | {r['right']} of {r['images']:,} | {r['build_s']:.0f} s |")
