@@ -135,7 +135,7 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
     anchor(mapped, device)
     if base:
         base.fill_netlist(accelerator, cells)
-    facts = {"netlist": simulated(plan, cells, device, netlist_images, dataset, narrator)} if netlist_images else {}
+    facts = {"netlist": _simulated(plan, cells, device, netlist_images, dataset, narrator)} if netlist_images else {}
     best = 0
     for seed in range(1, SEEDS + 1):
         narrator.say(f"placing and routing for {device.name}, seed {seed}")
@@ -187,14 +187,14 @@ def update(plan, source, folder, board, *, base, netlist_images=0, dataset=None,
     base.copy(own)
     cells, routed = Path(folder, f"{stem}_netlist.v"), Path(folder, f"{stem}{family.routed}")
     own.fill_netlist(accelerator, cells)
-    facts = {"netlist": simulated(plan, cells, device, netlist_images, dataset, narrator)} if netlist_images else {}
+    facts = {"netlist": _simulated(plan, cells, device, netlist_images, dataset, narrator)} if netlist_images else {}
     narrator.say("packing the bitstream")
     own.fill_routed(accelerator, wrapper, routed)
     implement.pack(routed, device, Path(folder, f"{stem}{family.bitstream}"))
     return facts | {"base_sha256": own.digests()}
 
 
-def simulated(plan, cells, device, count, dataset, narrator):
+def _simulated(plan, cells, device, count, dataset, narrator):
     """What report.json holds of ``count`` images in the netlist in the file ``cells``. Raises :exc:`MismatchError`."""
     narrator.say("simulating the netlist")
     x, labels = images_for(plan.network, count, dataset)

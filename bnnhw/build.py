@@ -180,6 +180,17 @@ def _tools(board, simulated):
     return [*(["verilator"] if simulated else []), *(["yosys", family.router[0], family.packer[0]] if family else [])]
 
 
+def _check_folder(folder):
+    """Refuse a build folder that cannot be made or written, before the work for it is done; nothing is left behind."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir():
+        raise FolderError(f"{nearest}: it is a file, not a folder")
+    try:
+        Path(tempfile.mkdtemp(dir=nearest, prefix=f".{folder.name}.")).rmdir()
+    except OSError as error:
+        raise FolderError(f"{nearest}: it cannot be written: {error.strerror}") from None
+
+
 def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, bitstream=False, data=None, why=None,
           rounds=None, make=make_bitstream, tools=None, narrator=None):
     """Write a build folder: all of it, or nothing.
@@ -222,8 +233,7 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
     """
     narrator, dataset = narrator or Narrator(), data or found.provenance.get("dataset")
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise FolderError(f"{folder}: it is a file, not a folder")
+    _check_folder(folder)
     made = [parent for parent in folder.parents if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -283,6 +293,7 @@ def run(args):
             return build(name, found, plan, folder, board=board, images=args.verify, netlist_images=args.verify_netlist,
                          bitstream=args.bitstream, data=data, why=whys.get(plan.clock_hz), rounds=rounds, narrator=narrator)
         if args.clock == AUTO:
+            _check_folder(folder)       # routing comes first
             facts = closure.close(plan, board, reached_hz=closure.routed_hz(plan, board, narrator), replan=planned, build=built,
                                   narrator=narrator)
         else:

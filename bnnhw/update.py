@@ -15,6 +15,10 @@ from .updating.base import Base, UpdateError
 
 __all__ = ["add_arguments", "run", "update"]
 
+# Of report.json, beside what says that it is updatable.
+KEYS = ("board", "model", "device", "tools", "why", "rounds")
+
+
 def add_arguments(parser):
     parser.add_argument("folder", metavar="DIR", help="a folder that `bnnhw build --updatable --board B --bitstream` wrote")
     parser.add_argument("model", metavar="MODEL",
@@ -81,7 +85,9 @@ def _read(folder):
     try:
         facts = json.loads((folder / "report.json").read_text())
         plan = tomlkit.parse((folder / "plan.toml").read_text())
-        updatable = facts.get("base_sha256") and facts["board"]["name"] and facts["model"]["name"] and facts["device"]
+        updatable = facts.get("base_sha256")
+        if updatable and not (set(KEYS) <= facts.keys() and facts["board"]["name"] and facts["model"]["name"]):
+            raise ValueError("keys are missing")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, TOMLKitError):
         raise UpdateError(f"{folder}: it is not a folder that `bnnhw build` wrote: report.json or plan.toml is missing or "
                           "damaged") from None

@@ -129,6 +129,15 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert "the same folding at 46.5 MHz" in said.err
 
 
+def test_unwritable_folder(tmp_path, monkeypatch, capsys):
+    """It is refused before anything is routed, not after."""
+    artifact.save(tmp_path / "small.bnn", Artifact(NETWORK, ("a", "b", "c")))
+    monkeypatch.setattr(closure, "make_bitstream", None)
+    assert main(["build", str(tmp_path / "small.bnn"), "--board", "icebreaker", "--bitstream", "--clock", "auto", "-o",
+                 "/proc/out"]) == 1
+    assert "error: /proc: it cannot be written: " in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_routed(tmp_path, capsys):
     """The real tools: faster than the board's usual clock, and its routing meets it."""

@@ -230,15 +230,15 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     arguments = "explore mnist-tfc --route --boards icebreaker,hx8k --fps 7,9 --jobs 2 -o r.sqlite".split()
     assert cli.main(arguments) == 1
     first = capsys.readouterr()
-    assert "4 jobs, 0 of them done before" in first.err and "mnist-tfc on hx8k --fps 7: failed: yosys failed" in first.out
+    assert "4 jobs, 0 done before" in first.err and "mnist-tfc on hx8k --fps 7: failed: yosys failed" in first.out
     assert first.out.splitlines()[1].split() == "network board images/s cells RAMs MHz".split()
     assert first.out.splitlines()[2].split() == "mnist-tfc icebreaker 7 107 (99) 3 (3) 40.0 (50.0)".split()
     assert first.out.endswith("written to r.sqlite and r.svg\n") and xml.parse(tmp_path / "r.svg")
     broken.clear()
     assert cli.main(arguments) == 0
-    assert "4 jobs, 2 of them done before" in capsys.readouterr().err
+    assert "4 jobs, 2 done before" in capsys.readouterr().err
     assert cli.main(arguments) == 0
-    assert "4 jobs, 4 of them done before" in capsys.readouterr().err
+    assert "4 jobs, 4 done before" in capsys.readouterr().err
     assert len(cluster.attempts(tmp_path)) == 6
     with Store("r.sqlite") as store:
         assert [row["status"] for row in store.rows()] == ["done"] * 4
@@ -250,6 +250,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     (["--route", "--jobs", "0"], "--jobs must be at least 1, not 0"), (["--route", "--clock", ""], "separated by commas"),
     (["--route", "--verify", "-1"], "--verify must be at least 0, not -1"),
     (["--route", "--jobs", "2", "--scheduler", "tcp://127.0.0.1:1"], "--jobs is for this machine"),
+    (["--route", "-o", "x.svg"], "the picture would take its place; call it x.sqlite"),
     (["--boards", "arduino"], "arduino"), (["mnist-tfc", "--route"], "two networks are called 'mnist-tfc'"),
 ])
 def test_wrong_arguments(arguments, message, capsys):
@@ -262,6 +263,6 @@ def test_wrong_arguments(arguments, message, capsys):
 def test_no_scheduler(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pools, "CONNECT_S", 1)
-    for address in ("tcp://127.0.0.1:1", "nonsense:", "foo://x"):
+    for address in ("tcp://127.0.0.1:1", "nonsense", "nonsense:", "foo://x"):
         assert cli.main(["explore", "mnist-tfc", "--route", "--boards", "icebreaker", "--scheduler", address]) == 1
         assert f"error: no Dask scheduler answers at {address}" in capsys.readouterr().err

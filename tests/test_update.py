@@ -98,6 +98,8 @@ def test_refused_folders(folder, capsys, tmp_path):
     (tmp_path / "build" / "first_base.asc").unlink()
     refused("first_base.asc is missing: build it again")
     facts = json.loads((tmp_path / "build" / "report.json").read_text())
+    (tmp_path / "build" / "report.json").write_text(json.dumps({key: facts[key] for key in facts if key != "why"}))
+    refused("report.json or plan.toml is missing or damaged")
     del facts["base_sha256"]
     (tmp_path / "build" / "report.json").write_text(json.dumps(facts))
     refused("its weights and thresholds are in logic: build it with --updatable --bitstream")

@@ -42,6 +42,11 @@ def _asked(row):
     return " ".join([row["name"], "on", row["board"], *extra])
 
 
+def picture(path):
+    """Where the picture of the store at ``path`` stands."""
+    return Path(path).with_suffix(".svg")
+
+
 def explore(paths, boards, path, *, count, scheduler=None, **options):
     """Build, place and route networks for boards; the store at ``path`` has a row for each, and beside it stands the picture.
 
@@ -70,6 +75,8 @@ def explore(paths, boards, path, *, count, scheduler=None, **options):
     ------
     UserError
     """
+    if picture(path) == Path(path):
+        raise UsageError(f"--output {path}: the picture would take its place; call it {Path(path).with_suffix('.sqlite')}")
     files = {}
     for file in paths:
         if file.stem in files:
@@ -80,7 +87,7 @@ def explore(paths, boards, path, *, count, scheduler=None, **options):
     with Store(path) as store, Narrator() as narrator:
         done = store.finished()
         work = [(job, files[job.name][1]) for job in own if job.key not in done]
-        narrator.say(f"{len(own)} jobs, {len(own) - len(work)} of them done before")
+        narrator.say(f"{len(own)} job{'s' * (len(own) != 1)}, {len(own) - len(work)} done before")
         pool = (pools.on_dask(work, scheduler, say=narrator.say) if scheduler else pools.local(work, count))
         with contextlib.closing(pool):
             for number, (job, result) in enumerate(pool, start=1):
@@ -100,9 +107,8 @@ def _show(rows, path):
     for row in rows:
         if row["status"] != "done":
             console.print(f"{_asked(row)}: {row['status']}: {row['reason']}", highlight=False, markup=False, soft_wrap=True)
-    written, picture = [str(path)], svg(rows)
-    if picture:
-        plot = Path(path).with_suffix(".svg")
-        atomic_write(plot, picture)
-        written.append(str(plot))
+    written, drawn = [str(path)], svg(rows)
+    if drawn:
+        atomic_write(picture(path), drawn)
+        written.append(str(picture(path)))
     console.print(f"written to {' and '.join(written)}", highlight=False, markup=False, soft_wrap=True)

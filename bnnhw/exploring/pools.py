@@ -87,9 +87,12 @@ def on_dask(work, cluster, perform=worker.perform, say=lambda text: None):
     ClusterError
     """
     from distributed import CancelledError, Client, as_completed
+    from distributed.comm import get_address_host_port
     for name in ("distributed.client", "distributed.batched", "distributed.comm"):      # what matters of it is said here
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
+        if isinstance(cluster, str):    # a client of no address says so again when it is collected
+            get_address_host_port(cluster)
         client = Client(cluster, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ClusterError(f"no Dask scheduler answers at {cluster}: {error}") from None
