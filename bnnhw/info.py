@@ -7,12 +7,16 @@ from rich.console import Console
 from rich.table import Table
 
 from . import models, owndata, verify
-from .errors import UsageError
+from .errors import UsageError, UserError
 from .files import atomic_write
 
 __all__ = ["add_arguments", "run"]
 
 PLOTTED = 100       # inputs of a data set of which none ship
+
+
+class InfoError(UserError, ValueError):
+    """Data that a picture cannot be drawn with."""
 
 
 def add_arguments(parser):
@@ -43,6 +47,8 @@ def _inputs(loaded, data):
     """Inputs and labels to try the network on: ``data``, or test images of its data set; None and None without."""
     if data:
         own = owndata.inputs(loaded, data)
+        if own.labels is None:
+            raise InfoError(f"{data}: there are no classes in it whose scores could be tried")
         return own.x, own.labels
     dataset = loaded.provenance.get("dataset")
     count = len(models.test_images(dataset)[0]) if dataset in models.IMAGES else PLOTTED

@@ -138,7 +138,7 @@ def picture(found, name, x=None, labels=None):
     """
     network = found.network
     layer, levels, turned = portrait.first_layer(network), portrait.thresholds(network), portrait.flips(found.provenance)
-    columns = [column["name"] for column in found.encoding.get("columns", ())]
+    columns = [column["name"] for column in found.encoding["columns"]] if found.encoding.get("kind") == "table" else []
     parts = []
     if layer is not None:
         parts.append((_height(layer.weights, 3 if layer.taken else 0.5 + 0.9 * -(-min(NEURONS, len(layer.weights)) // ACROSS)),

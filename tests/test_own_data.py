@@ -123,6 +123,20 @@ def test_bad_tables(tmp_path, change, message):
     assert refused(path) == f"{path}{message.format(path if 'one class' in message else first)}"
 
 
+def test_words_and_classes_that_look_like_numbers(tmp_path):
+    """1_2 is no number (to Python it is 12); classes of equal value have one order; nan is no class among numbers."""
+    rows = [["code", "kind"], *[[code, kind] for code, kind in (("1_2", "1"), ("12", "1.0"), ("3_4", "0")) for _ in range(9)]]
+    path = write_csv(tmp_path / "f.csv", rows)
+    assert refused(path) == f"{path}, line 11, column 'code': '12' stands among words: a column is either numbers or categories"
+    for row in rows[10:19]:
+        row[0] = "5_6"
+    own = owndata.load(write_csv(path, rows))
+    assert own.encoding["columns"][0]["values"] == ["1_2", "3_4", "5_6"] and own.train.classes == ("0", "1", "1.0")
+    for row in rows[7:10]:
+        row[1] = "nan"
+    assert refused(write_csv(path, rows)) == f"{path}, line 8: a class must be finite where classes are numbers, not nan"
+
+
 @pytest.mark.parametrize("data, message", [
     (b"a;b\n\xff;1\n", "{}: it is not text in UTF-8"),
     (b"a\n1\n", "{}, line 1: there must be two columns at least, separated by comma, semicolon or tab; there is 'a'"),
@@ -323,6 +337,12 @@ def test_from_pictures_to_a_decision(tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert cli.main(["evaluate", "p.bnn", "--data", "p/dog/3.png"]) == 1
     assert capsys.readouterr().err == "error: p/dog/3.png: there are no classes in it to compare with\n"
+    pytest.importorskip("matplotlib")
+    assert cli.main(["info", "p.bnn", "--plot", "p.png", "--data", "p"]) == 0
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+    assert cli.main(["info", "p.bnn", "--plot", "q.png", "--data", "p/dog/3.png"]) == 1 and not (tmp_path / "q.png").exists()
+    assert capsys.readouterr().err == "error: p/dog/3.png: there are no classes in it whose scores could be tried\n"
     Image.new("L", (9, 8)).save("wide.png")
     with pytest.raises(OwnDataError, match=r"^wide.png: it has 8x9 pixels, the network takes 8x8$"):
         owndata.inputs(found, "wide.png")

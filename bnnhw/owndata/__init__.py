@@ -1,6 +1,7 @@
 """Data of the user's own: a folder of pictures, an .npz file, a CSV file with a header."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,9 +99,13 @@ def _order(source):
         return source.classes
     found = set(source.labels)
     try:
-        return tuple(sorted(found, key=float))
+        numbers = {name: float(name) for name in found}
     except ValueError:
         return tuple(sorted(found))
+    if wrong := [name for name, number in numbers.items() if not math.isfinite(number)]:
+        row = min(source.labels.index(name) for name in wrong)
+        raise OwnDataError(f"{source.where(row)}: a class must be finite where classes are numbers, not {source.labels[row]}")
+    return tuple(sorted(found, key=lambda name: (numbers[name], name)))
 
 
 def _parts(source, path):

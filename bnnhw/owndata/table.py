@@ -16,7 +16,7 @@ SHOWN = 12      # columns that a message lists
 
 def _number(cell):
     try:
-        return float(cell)
+        return None if "_" in cell else float(cell)     # to Python 1_2 is 12; in a table it is a word
     except ValueError:
         return None
 
