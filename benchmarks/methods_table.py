@@ -2,6 +2,7 @@
 
 import io
 import statistics
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -41,28 +42,38 @@ def _cell(rows):
     return f"{statistics.mean(values):.2f}{spread}"
 
 
+def _seeds(own):
+    """How many seeds a method has in each of the columns that it has: one number, or the least and the most."""
+    counts = sorted({len(runs) for runs in own})
+    return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
 def _lines(header, body):
     return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in (header, ["---"] * len(header), *body))
 
 
 def table(rows):
     """The Markdown between the markers."""
+    if not rows:
+        return "The table has not been measured yet: `python benchmarks/methods.py` takes hours.\n"
     found = summary(rows)
     columns = [column for column in COLUMNS if column in found]
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    seeds = max(len(runs) for column in columns for runs in found[column].values())
     body = []
     for method in methods:
-        timed = next((found[column][method] for column in columns if method in found[column]), None)
+        own = [found[column][method] for column in columns if method in found[column]]
+        timed = own[0]
         flips = "-" if method == TWIN else f"{_mean(timed, 'flips_last_epoch_percent'):.2f} %"
         cells = [_cell(found[column].get(method, [])) for column in columns]
-        body.append([method, *cells, f"{_mean(timed, 'processor_s'):.0f} s", flips])
+        body.append([method, _seeds(own), *cells, f"{_mean(timed, 'processor_s'):.0f} s", flips])
     epochs = {row["network"]: row["epochs"] for row in rows}
     exact = [row for row in rows if row["method"] != TWIN]
-    text = [f"Right test images in percent, mean ± standard deviation of {seeds} seeds; "
+    text = ["Right test images in percent, mean ± standard deviation over the seeds; "
             + ", ".join(f"{TITLES[network]} {count} epochs" for network, count in epochs.items())
-            + ". Processor time and share of the weights that flip in the last epoch are those of the first column.\n\n",
-            _lines(["method", *(f"{TITLES[dataset]}, {TITLES[network]}" for dataset, network in columns), "time", "flips"], body),
+            + ". Processor time and share of the weights that flip in the last epoch are those of the first column in "
+            "which the method stands.\n\n",
+            _lines(["method", "seeds", *(f"{TITLES[dataset]}, {TITLES[network]}" for dataset, network in columns), "time",
+                    "flips"], body),
             f"\nOf {len(exact)} exported networks, {sum(row['differing_decisions'] for row in exact)} of "
             f"{sum(row['compared_images'] for row in exact):,} decisions and "
             f"{sum(row['differing_hidden_values'] for row in exact)} hidden values differ between trained and golden model; of "
@@ -70,7 +81,8 @@ def table(rows):
             f"{sum(row['verilog_mismatches'] for row in exact)}.\n"]
     gaps = [_gap(column, found[column]) for column in columns if {TWIN, "binarynet"} <= found[column].keys()]
     if gaps:
-        text += ["\nThe two claims of the literature. What one bit costs, and files:\n\n",
+        text += ["\nThe two claims of the literature. What one bit costs, and files. \"Best\" is the best of these rows, so that "
+                 "the test set has chosen it, and its gap is a little too small:\n\n",
                  _lines(["network", "float twin", "binarynet", "best of one bit", "gap of binarynet", "gap of the best",
                          "float32 weights", "weights in the .bnn", "times smaller", "whole .bnn"], gaps)]
     text.append("\n![accuracy of every method, a dot for each seed](methods.svg)\n")
@@ -113,6 +125,8 @@ def picture(rows):
 def write(rows):
     """Put both into the documentation."""
     page = DOCS / "recipes.md"
+    if not rows:
+        sys.exit("there are no results yet: python benchmarks/methods.py measures them")
     before, rest = page.read_text().split(BEGIN)
     atomic_write(page, before + BEGIN + "\n" + table(rows) + "\n" + END + rest.split(END)[1])
     atomic_write(DOCS / "methods.svg", picture(rows))

@@ -37,10 +37,9 @@ def test_every_key_recipe_and_estimator_is_explained():
     assert [name for name in (*shipped, *estimators.ESTIMATORS) if f"`{name}`" not in text] == []
 
 
-@pytest.mark.skipif(not RESULTS.exists(), reason="not measured yet")
 def test_the_table_is_what_was_measured():
     table, text = module("methods_table"), PAGE.read_text()
-    measured = table.table(json.loads(RESULTS.read_text())["rows"])
+    measured = table.table(json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else [])
     assert text.split(table.BEGIN)[1].split(table.END)[0].strip() == measured.strip()
 
 
@@ -58,9 +57,11 @@ def test_table_and_picture():
                    for method, bonus in (("binarynet", 0), ("recu", 5)) for seed in (0, 1))]
     table = module("methods_table")
     text = table.table(rows)
-    assert "| float-twin | 90.00 | 4 s | - |" in text and "| recu | 85.50 ± 0.71 | 4 s | 1.50 % |" in text
+    assert "| float-twin | 1 | 90.00 | 4 s | - |" in text and "| recu | 2 | 85.50 ± 0.71 | 4 s | 1.50 % |" in text
     assert ("| MNIST, MLP | 90.00 % | 80.50 % | 85.50 % (recu) | 9.50 | 4.50 | 344 bytes | 8 bytes | 43.0 | 999 bytes |") in text
     assert "Of 4 exported networks, 0 of 400 decisions" in text and "of 40 images through the generated Verilog, 0" in text
+    more = [*rows, ROW | EXACT | {"method": "recu", "dataset": "fashion-mnist", "flips_last_epoch_percent": 9.0}]
+    assert "| recu | 1 to 2 | 85.50 ± 0.71 | 90.00 | 4 s | 1.50 % |" in table.table(more)       # a part of the rows says so
     assert table.picture(rows) == table.picture(rows)       # equal results, equal files
     assert table.picture(rows).startswith(b"<?xml")
 
