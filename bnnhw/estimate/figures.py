@@ -95,8 +95,8 @@ def check(device):
     """Raise :exc:`EstimateError` unless there are constants for ``device``."""
     known = constants()
     if device.family not in known["cells"] or speed(device) not in known["path_ns"]:
-        raise EstimateError(f"device {device.name!r}: there is no estimate for {speed(device)!r}: it has not been calibrated; "
-                            f"those that are: {', '.join(known['path_ns'])}")
+        raise EstimateError(f"device {device.name!r}: there are no estimates for it, as it has not been calibrated; there are "
+                            f"for {', '.join(known['path_ns'])}")
 
 
 def evaluate(parts, device):
