@@ -46,7 +46,7 @@ def close(first, board, *, reached_hz, replan, build, narrator):
     can make the network is planned anew, since much of a plan depends on the clock, and built. Where the new design misses that
     clock it is built again at the fastest clock up to what it has reached: its folding stays, only the PLL's setting, the serial
     line's divider and what the board says of its clock are others, so that synthesis and routing run again with nearly the same
-    cells. After :data:`STEPS` of these ``first`` is built, if it met its clock.
+    cells. After :data:`STEPS` builds that missed ``first`` is built, if it met its clock.
 
     Parameters
     ----------
