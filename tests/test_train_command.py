@@ -284,6 +284,22 @@ def test_the_best_epoch_is_exported(tiny, tmp_path, monkeypatch, capsys, patienc
     assert [row["held_accuracy"] for row in without_time(tmp_path / "net.bnn.train/metrics.jsonl")][:2] == [0.5, 0.75]
 
 
+def test_epochs_before_the_signs_are_not_exported(tiny, tmp_path, monkeypatch, capsys):
+    """Binary weights come in epoch 4 of 6: the best before is not taken, nor does patience end there; nor is 1 epoch tried."""
+    table = '\n[[methods]]\nname = "adambnn"\nfirst_share = 0.5\namount = 0.0\n'
+    (tmp_path / "small.toml").write_text((tmp_path / "small.toml").read_text() + table)
+    made_up = iter([0.9, 0.8, 0.8, 0.5, 0.75, 0.5])
+    monkeypatch.setattr(holdout.HeldOut, "accuracy", lambda self, model: next(made_up))
+    assert train("-o", "net.bnn", "--epochs", "6", "--hold-out", "20", "--patience", "2") == 0
+    assert artifact.load(tmp_path / "net.bnn").provenance["epoch"] == 5
+    rows = without_time(tmp_path / "net.bnn.train/metrics.jsonl")
+    assert [row["exportable"] for row in rows] == [False] * 3 + [True] * 3
+    capsys.readouterr()
+    assert train("-o", "short.bnn", "--epochs", "1") == 1
+    assert capsys.readouterr().err.endswith("its last epoch, 1, is before step 2, which begins when 50% of the epochs are "
+                                            "done: it needs more epochs\n")
+
+
 def test_resume_with_a_held_out_part(tiny, tmp_path, monkeypatch, capsys):
     def held(*arguments):
         return train(*arguments, "--hold-out", "20", "--patience", "3")

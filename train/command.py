@@ -106,8 +106,10 @@ def _train(trainer, tried, folder, metrics, lines, patience, boards):
     epochs = trainer.recipe.epochs
     try:
         with lines.training(epochs, trainer.steps, trainer.epoch):
-            while trainer.epoch < epochs and not (patience and trainer.epoch - holdout.best(metrics) >= patience):
+            while trainer.epoch < epochs and not (patience and (best := holdout.best(metrics))
+                                                  and trainer.epoch - best >= patience):
                 row = trainer.run_epoch(lines.step)
+                row["exportable"] = not trainer.inexact(trainer.epoch - 1)
                 for key, measure in tried.items():      # one tries it, all know it
                     (row[key],) = trainer.team.total(measure(trainer.model) if trainer.team.rank == 0 else 0.0)
                 metrics.append(row)
@@ -198,6 +200,9 @@ def _run(args, chosen, team):
     folder.facts["data"] = own.facts["sha256"] if own else None
     trainer = Trainer(models.build(chosen, train), chosen, train, team)
     start = [layer.signs().detach().cpu().clone() for layer in trainer.model.binary_layers]
+    if binarizer := trainer.inexact(chosen.epochs - 1):
+        raise recipe.RecipeError(f"recipe {chosen.name!r}: its last epoch, {chosen.epochs}, is before {binarizer.until}: "
+                                 "it needs more epochs")
     metrics = folder.read(trainer) if resumed else []
     boards = [Board(folder.path / "tensorboard", trainer.epoch)] if args.tensorboard and team.rank == 0 else []
     team.meet()     # none writes while another still looks for an earlier run

@@ -62,5 +62,6 @@ class HeldOut:
 
 
 def best(metrics):
-    """The epoch of the greatest accuracy on the held-out part, the first of equals; 0 where there is none."""
-    return max(metrics, key=lambda row: (row["held_accuracy"], -row["epoch"]))["epoch"] if metrics else 0
+    """The epoch of the greatest accuracy on the held-out part, the first of equals, of those that can be exported; 0 for none."""
+    fit = [row for row in metrics if row.get("exportable", True)]      # earlier versions did not write the key
+    return max(fit, key=lambda row: (row["held_accuracy"], -row["epoch"]))["epoch"] if fit else 0

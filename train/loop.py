@@ -124,6 +124,12 @@ class Trainer:
             if isinstance(piece, Piece):
                 piece.on_epoch(epoch, self.recipe.epochs)
 
+    def inexact(self, epoch):
+        """A weight binarizer whose forward pass is not signs in ``epoch`` (from 0), so that export refuses it, or None."""
+        self._schedule(epoch)
+        binarizers = [layer.weights for layer in self.model.binary_layers if hasattr(layer, "weights")]
+        return next((binarizer for binarizer in binarizers if not binarizer.exact), None)
+
     def learning_rate(self, step):
         """The rate of ``step``, counted over all epochs: by default a cosine from the recipe's rate to 0."""
         return self.recipe.learning_rate * self.method.rate(self.recipe, step, self.recipe.epochs * self.steps)
