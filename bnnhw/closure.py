@@ -7,6 +7,8 @@ from pathlib import Path
 from .accelerator import verilog
 from .bitstream import ClockMissed, make_bitstream
 from .estimate.figures import speed
+from .implement import ImplementError
+from .plan import PlanError
 
 __all__ = ["STEPS", "close", "goal_hz", "routed_hz"]
 
@@ -46,7 +48,8 @@ def close(first, board, *, reached_hz, replan, build, narrator):
     can make the network is planned anew, since much of a plan depends on the clock, and built. Where the new design misses that
     clock it is built again at the fastest clock up to what it has reached: its folding stays, only the PLL's setting, the serial
     line's divider and what the board says of its clock are others, so that synthesis and routing run again with nearly the same
-    cells. After :data:`STEPS` builds that missed ``first`` is built, if it met its clock.
+    cells. After :data:`STEPS` builds that missed, or where what was planned anew cannot be built at all, ``first`` is built, if
+    it met its clock.
 
     Parameters
     ----------
@@ -68,19 +71,25 @@ def close(first, board, *, reached_hz, replan, build, narrator):
     ------
     ClockMissed
         No design met its clock.
+    ImplementError, PlanError
+        ``first`` missed its clock, and what was planned anew cannot be built.
     BoardError
         The board cannot make so slow a clock.
     """
     rounds = [_round(first, reached_hz)]
     narrator.say(f"{reached_hz / 1e6:.2f} MHz after routing: planning for {board.fastest_hz(reached_hz) / 1e6:g} MHz")
-    plan = replan(board.fastest_hz(reached_hz))
-    for _ in range(STEPS):
-        try:
-            return build(plan, rounds)
-        except ClockMissed as missed:
-            rounds.append(_round(plan, missed.fmax_hz))
-            last, plan = missed, dataclasses.replace(plan, clock_hz=board.fastest_hz(missed.fmax_hz))
-            narrator.say(f"{missed.fmax_hz / 1e6:.2f} MHz after routing: the same folding at {plan.clock_hz / 1e6:g} MHz")
+    try:
+        plan = replan(board.fastest_hz(reached_hz))
+        for _ in range(STEPS):
+            try:
+                return build(plan, rounds)
+            except ClockMissed as missed:
+                rounds.append(_round(plan, missed.fmax_hz))
+                last, plan = missed, dataclasses.replace(plan, clock_hz=board.fastest_hz(missed.fmax_hz))
+                narrator.say(f"{missed.fmax_hz / 1e6:.2f} MHz after routing: the same folding at {plan.clock_hz / 1e6:g} MHz")
+    except (ImplementError, PlanError) as other:
+        last = other
+        narrator.say(f"not at that clock: {other}")
     if reached_hz < first.clock_hz:
         raise last
     narrator.say(f"back to the first design, at {first.clock_hz / 1e6:g} MHz")

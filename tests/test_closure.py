@@ -101,6 +101,20 @@ def test_nothing_meets_its_clock():
         close(planned(30_000_000), 29e6, Router(25e6, 23e6, 20e6))
 
 
+class Full(Router):
+    """The device has no place for any design but those for 30 MHz."""
+    def build(self, plan, rounds):
+        if plan.clock_hz != 30_000_000:
+            raise implement.ImplementError("the design does not fit")
+        return super().build(plan, rounds)
+
+
+def test_no_room_at_the_faster_clock():
+    assert close(planned(30_000_000), 50.1e6, Full(50.1e6))["plan"].clock_hz == 30_000_000
+    with pytest.raises(implement.ImplementError, match="^the design does not fit$"):
+        close(planned(30_000_000), 29e6, Full())
+
+
 def test_command(tmp_path, monkeypatch, capsys):
     """The whole command, with a router that says what it likes: files, report and table are those of the last design."""
     artifact.save(tmp_path / "small.bnn", Artifact(NETWORK, ("a", "b", "c")))
