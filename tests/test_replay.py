@@ -67,5 +67,5 @@ def test_rom(style, count, p_ready):
 
 
 def test_rom_style():
-    with pytest.raises(ValueError, match=r"^style must be one of \['bram', 'lut'\], not 'spram'$"):
+    with pytest.raises(ValueError, match=r"^style must be one of \['bram', 'lut', 'updatable'\], not 'spram'$"):
         RomSource([1], 1, "spram")

@@ -58,6 +58,10 @@ def folding(stage, options):
             parts.append(MEMORIES.get(value, value))
         elif key == "style":
             parts += ["weights as gates"] if value == "unfolded" else []
+        elif key == "registers":
+            parts += [f"{value} registers in the tree"] if value else []
+        elif key == "slices":
+            parts += ["slices"] if value else []
         else:
             parts.append(f"{key} {value}")
     return " · ".join(parts)
