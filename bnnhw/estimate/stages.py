@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from ..gateware.mvtu import start_words
+from ..gateware.mvtu import STARTS_IN_MULTIPLEXER, start_words
 from ..gateware.thermometer import changing, columns
 from ..gateware.threshold import turns
 from ..gateware.weights import pages, style_for
@@ -12,6 +12,7 @@ from ..gateware.window import Geometry
 from ..stages.dense import weight_bits
 from . import parts
 from .figures import EstimateError
+from .memory import mapped
 from .parts import bits
 
 __all__ = ["parts_of"]
@@ -60,6 +61,21 @@ def _start_table(stage, pe):
 
 
 @functools.lru_cache(maxsize=4096)
+def _starts_in_memory(stage, pe, family):
+    """Block RAMs that synthesis takes for tables of starts without being asked: each neuron's table has a register behind it, and
+    long ones cost less there."""
+    starts, _ = _starts(stage)
+    found = 0
+    for column in starts.reshape(-1, pe).T:
+        width = bits(int(np.abs(column).max())) + 1
+        changing_, _ = _different(column[:, None] & (1 << width) - 1)
+        if len(column) > STARTS_IN_MULTIPLEXER and changing_:
+            memory = mapped(family, changing_, len(column), rom=True)
+            found += memory.cells if memory.kind == "block" else 0
+    return found
+
+
+@functools.lru_cache(maxsize=4096)
 def _kept_starts(stage, pe, most):
     """Of starts in block RAM: words, bits of all accumulators."""
     words, shape = start_words(stage.result, pe, most)
@@ -69,8 +85,11 @@ def _kept_starts(stage, pe, most):
 def _layer(stage, options, simd, words, folds, family):
     """A layer's unit and its memories: ``words`` weight words of a vector, ``folds`` times over."""
     if options.memory != "updatable":
-        return (_matrix_vector(stage, options, simd, words, _start_table(stage, options.pe))
-                + _weights(stage, simd, words * folds, options, family))
+        brams, table = _starts_in_memory(stage, options.pe, family), _start_table(stage, options.pe)
+        found = _matrix_vector(stage, options, simd, words, (1, table[1], 0, 0) if brams else table)
+        found += _weights(stage, simd, words * folds, options, family)
+        found.brams += brams
+        return found
     entries, accumulators = _kept_starts(stage, options.pe, words * simd * ((1 << stage.bits_in) - 1))
     found = _matrix_vector(stage, options, simd, words, (1, accumulators, 0, 0))
     found += _weights(stage, simd, pages(words * folds), options, family)

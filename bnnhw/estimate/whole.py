@@ -132,7 +132,16 @@ def of_plan(plan, device):
         The device's family has not been calibrated.
     """
     own = [of_element(element, plan.options.get(element.name), device) for element in plan.elements]
-    return whole([*own, of_ends(plan, device), evaluate(Parts().add(design=1), device)], device)
+    design = Parts().add(design=1, up__bit=-2 * _unread(plan))
+    return whole([*own, of_ends(plan, device), evaluate(design, device)], device)
+
+
+def _unread(plan):
+    """Bits of vectors put together for lookup tables that no table reads: synthesis leaves most of them out of the two registers
+    that a width converter has for each."""
+    givers = {stream: element for element in plan.elements for stream in element.streams}
+    return sum(element.stage.elements_in - len(element.stage.used) for element in plan.elements
+               if hasattr(element.stage, "used") and getattr(givers.get(element.sources[0]), "stage", element.stage) is None)
 
 
 def of_wrapper(board, plan):
