@@ -94,6 +94,7 @@ def main(arguments):
         before, rest = PAGE.read_text().split(BEGIN)
         PAGE.write_text(before + BEGIN + "\n" + table(rows) + "\n" + END + rest.split(END)[1])
         return
+    del sys.argv[1:]        # the file names the command that makes all of it
     found = {key(row["network"], row["board"], row["options"].split()): row for row in rows}
     for case in cases():
         if re.search(arguments[0], key(*case)) if arguments else key(*case) not in found:
