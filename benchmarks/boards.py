@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from page import DOCS, insert
 from table import RESULTS, publish, versions
 
 from bnnhw import boards, models
@@ -31,8 +32,7 @@ PICKED = (      # the README's
     ("mnist-tfc", "tang-nano-9k", []), ("mnist-tfc", "tang-nano-20k", []), ("mnist-cnn-small", "tang-nano-9k", []),
 )
 LONG = {"cifar10-cnv-narrow": ("100", "5"), "fashion-cnn": ("100", "5"), "fashion-residual": ("100", "5")}
-FILE, PAGE = RESULTS / "boards.json", Path(__file__).parent.parent / "docs" / "boards.md"
-BEGIN, END = "<!-- table: python benchmarks/boards.py --write -->\n", "<!-- end of table -->\n"
+FILE = RESULTS / "boards.json"
 TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "verilator")
 
 
@@ -91,8 +91,7 @@ def table(rows):
 def main(arguments):
     rows = json.loads(FILE.read_text())["rows"] if FILE.exists() else []
     if arguments == ["--write"]:
-        before, rest = PAGE.read_text().split(BEGIN)
-        PAGE.write_text(before + BEGIN + "\n" + table(rows) + "\n" + END + rest.split(END)[1])
+        insert(DOCS / "boards.md", "boards.py", f"\n{table(rows)}\n")
         return
     del sys.argv[1:]        # the file names the command that makes all of it
     found = {key(row["network"], row["board"], row["options"].split()): row for row in rows}

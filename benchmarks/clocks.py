@@ -7,7 +7,6 @@
 that clock; ``rebuilds`` how many there were after it.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -15,12 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from page import insert
+from page import run_or_write
 from table import RESULTS, publish, versions
 
 FILE = RESULTS / "clocks.json"
-PAGE = Path(__file__).parent.parent / "docs" / "timing.md"
-MARK = "clocks.py"
 CASES = (("mnist-tfc", "icebreaker"), ("mnist-tfc", "ulx3s-25f"), ("mnist-tfc", "tang-nano-9k"))
 IMAGES = 20             # through the netlist
 TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "verilator")
@@ -57,12 +54,7 @@ def page(rows):
     return "".join(lines)
 
 
-def main():
-    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("--write", action="store_true", help="write the table into docs/timing.md")
-    if arguments.parse_args().write:
-        insert(PAGE, MARK, page(rows_of()))
-        return
+def run():
     rows = rows_of()
     for case in CASES:
         if case not in {(own["network"], own["board"]) for own in rows}:
@@ -71,4 +63,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_or_write(__doc__, "timing.md", "clocks.py", lambda: page(rows_of()), run)

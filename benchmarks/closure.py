@@ -6,17 +6,13 @@
 "before" is without any of them; the layers are between shift registers, without a board.
 """
 
-import argparse
 import json
-from pathlib import Path
 
-from page import insert
+from page import run_or_write
 from routed import routed
 from table import RESULTS, publish, versions
 
 FILE = RESULTS / "closure.json"
-PAGE = Path(__file__).parent.parent / "docs" / "timing.md"
-MARK = "closure.py"
 DENSE = "dense n_in=256 n_out=64 pe=8 simd=32 memory=bram"
 POOL = "sumpool size=13 channels=48 kernel=3 bits=8 lanes=4 depth=400"
 CASES = (
@@ -55,14 +51,5 @@ def page(rows):
     return "".join(lines)
 
 
-def main():
-    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("--write", action="store_true", help="write the table into docs/timing.md")
-    if arguments.parse_args().write:
-        insert(PAGE, MARK, page(rows_of()))
-    else:
-        run()
-
-
 if __name__ == "__main__":
-    main()
+    run_or_write(__doc__, "timing.md", "closure.py", lambda: page(rows_of()), run)

@@ -1,7 +1,7 @@
 """FINN's own foldings of TFC and LFC: LUTs per lane (PE x SIMD) beside FINN-R's published model.
 
     python benchmarks/finn.py            # each layer on its own, synthesized
-    python benchmarks/finn.py --route    # TFC as a whole at that folding, placed and routed on a ULX3S
+    python benchmarks/finn.py --write    # the table of docs/boards.md
 
 Layers have random signs as weights, in block RAM, and thresholds; the last ones give their sums. Each is whole: input buffer,
 XNOR, popcount, accumulators, control, output slice. ``lut6`` is yosys' count for the 7 series, which FINN-R's model is about:
@@ -11,18 +11,15 @@ synthesis, for bnnhw knows no open place and route there; ``ecp5_cells`` is next
 
 import json
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import designs
-import tomlkit
 from mvtu import cells
-from table import publish, versions
+from page import run_or_write
+from table import RESULTS, publish, versions
 
-from bnnhw import devices, implement, models, planfile
-from bnnhw.lower import lower
+from bnnhw import devices, implement
 
 FIXED_LUTS, LUTS_PER_LANE = 300, 1.1        # FINN-R's model
 LUTS = re.compile(r"LUT\d(_2)?|INV|SRL\w+|RAM\d+\w*")
@@ -32,7 +29,6 @@ FOLDINGS = {
     "TFC": ((784, 64, 16, 49), (64, 64, 8, 8), (64, 64, 8, 8), (64, 10, 10, 8)),
     "LFC": ((784, 1024, 32, 49), (1024, 1024, 64, 32), (1024, 1024, 32, 64), (1024, 10, 10, 8)),
 }
-BOARD, NETWORK, CLOCK_HZ = "ulx3s-25f", "mnist-tfc", 60_000_000
 
 
 def layer(network, number, n_in, n_out, pe, simd, folder):
@@ -51,43 +47,23 @@ def layer(network, number, n_in, n_out, pe, simd, folder):
             "ecp5_cells": packed, "ecp5_cells_per_lane": packed / lanes}
 
 
-def routed():
-    """TFC with FINN's foldings through ``bnnhw build``."""
-    network = models.load(NETWORK).network
-    foldings = iter(FOLDINGS["TFC"])
-    layers = {}
-    for stage in lower(network, scores=True):
-        if stage.kind == "dense":
-            _, _, pe, simd = next(foldings)
-            layers[stage.name] = {"kind": "dense", "style": "folded", "pe": pe, "simd": simd, "memory": "bram"}
-        else:
-            layers[stage.name] = {"kind": stage.kind} | ({} if stage.kind == "scores" else {"lanes": FOLDINGS["TFC"][0][3]})
-    plan = {"format": planfile.FORMAT, "network": network.digest, "clock_hz": CLOCK_HZ, "result": "scores", "buffers": "rate",
-            "layers": layers}
+def rows():
     with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        (folder / "finn.toml").write_text(tomlkit.dumps(plan))
-        subprocess.run([sys.executable, "-m", "bnnhw.build", NETWORK, "--board", BOARD, "--plan", folder / "finn.toml",
-                        "--scores", "--verify", "1000", "--bitstream", "--verify-netlist", "20", "-o", folder / "out"],
-                       check=True)
-        facts = json.loads((folder / "out" / "report.json").read_text())
-    device, verified = facts["device"], facts["verified"]
-    lanes = sum(pe * simd for _, _, pe, simd in FOLDINGS["TFC"])
-    return {"network": NETWORK, "board": BOARD, "lanes": lanes, "cells": device["luts"], "block_rams": device["brams"],
-            "fmax_mhz": round(device["fmax_hz"] / 1e6, 2), "cycles_per_image": verified["interval_cycles"],
-            "images_per_s_at_fmax": round(device["fmax_hz"] / verified["interval_cycles"]),
-            "cells_per_lane": device["luts"] / lanes, "right_of_1000": verified["right"]}
-
-
-def main(arguments):
-    if arguments == ["--route"]:
-        publish("finn-routed", [routed()], versions("yosys", "nextpnr-ecp5"))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [layer(network, number, *sizes, Path(folder)) for network, layers in FOLDINGS.items()
+        return [layer(network, number, *sizes, Path(folder)) for network, layers in FOLDINGS.items()
                 for number, sizes in enumerate(layers, 1)]
-    publish("finn", rows, versions("yosys", "nextpnr-ecp5"))
+
+
+def page(rows):
+    """The table in Markdown."""
+    lines = ["| network | layer | PE x SIMD | LUT6 | FINN-R's model | LUT6 per lane | the model's | ECP5 cells | per lane |\n",
+             "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"]
+    for r in rows:
+        lines.append(f"| {r['network']} | {r['n_in']}x{r['n_out']} | {r['pe']} x {r['simd']} | {r['lut6']:,} | "
+                     f"{r['finn_r_lut6']:,} | {r['lut6_per_lane']:.2f} | {r['finn_r_per_lane']:.2f} | {r['ecp5_cells']:,} | "
+                     f"{r['ecp5_cells_per_lane']:.2f} |\n")
+    return "".join(lines)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_or_write(__doc__, "boards.md", "finn.py", lambda: page(json.loads((RESULTS / "finn.json").read_text())["rows"]),
+                 lambda: publish("finn", rows(), versions("yosys", "nextpnr-ecp5")))

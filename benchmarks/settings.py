@@ -6,12 +6,10 @@
 ``bnnhw/families.py`` has what this led to.
 """
 
-import argparse
 import dataclasses
 import json
-from pathlib import Path
 
-from page import insert
+from page import run_or_write
 from routed import routed
 from table import RESULTS, publish, versions
 
@@ -19,8 +17,6 @@ from bnnhw import devices
 from bnnhw.families import FAMILIES
 
 FILE = RESULTS / "settings.json"
-PAGE = Path(__file__).parent.parent / "docs" / "timing.md"
-MARK = "settings.py"
 DEVICES = ("up5k", "ecp5-25f", "gw1nr-9")
 DESIGN = "dense n_in=256 n_out=64 pe=8 simd=32 memory=bram"
 AS_IT_IS = "as it is"
@@ -74,14 +70,5 @@ def page(rows):
     return "".join(lines)
 
 
-def main():
-    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("--write", action="store_true", help="write the table into docs/timing.md")
-    if arguments.parse_args().write:
-        insert(PAGE, MARK, page(rows_of()))
-    else:
-        run()
-
-
 if __name__ == "__main__":
-    main()
+    run_or_write(__doc__, "timing.md", "settings.py", lambda: page(rows_of()), run)
