@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from page import DOCS, insert
-from table import RESULTS, publish, versions
+from table import RESULTS, save, versions
 
 from bnnhw import boards, models
 
@@ -97,8 +97,10 @@ def main(arguments):
     found = {key(row["network"], row["board"], row["options"].split()): row for row in rows}
     for case in cases():
         if re.search(arguments[0], key(*case)) if arguments else key(*case) not in found:
-            found[key(*case)] = row(*case)
-            publish("boards", [found[key(*own)] for own in cases() if key(*own) in found], versions(*TOOLS))
+            found[key(*case)] = new = row(*case)
+            save("boards", [found[key(*own)] for own in cases() if key(*own) in found], versions(*TOOLS))
+            reached = f"{new['fmax_mhz']} MHz in {new['build_s']:.0f} s" if new["fits"] == "yes" else new["fits"]
+            print(f"{key(*case)}: {reached}", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bnnhw import tools
+from bnnhw.files import atomic_write
 
-__all__ = ["publish", "versions"]
+__all__ = ["publish", "save", "versions"]
 
 RESULTS = Path(__file__).parent / "results"
 WIDTH = 220         # of a table: wide ones should not be squeezed
@@ -27,7 +28,7 @@ def versions(*programs, packages=()):
 
 
 def publish(name, rows, found):
-    """Print ``rows`` (flat dicts with the same keys, units in the keys) and write the result file."""
+    """Print ``rows`` (flat dicts with the same keys, units in the keys) and :func:`save` them."""
     table = Table(*rows[0], box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(f"{v:,}" if isinstance(v, int) else f"{v:,.3g}" if isinstance(v, float) and abs(v) < 100
@@ -35,6 +36,11 @@ def publish(name, rows, found):
     Console(width=WIDTH).print(table)
     for key, value in found.items():
         print(f"{key}: {value}")
+    save(name, rows, found)
+
+
+def save(name, rows, found):
+    """Write ``rows`` with the versions ``found`` and the command into the result file."""
     RESULTS.mkdir(exist_ok=True)
     command = f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip()
-    (RESULTS / f"{name}.json").write_text(json.dumps({"command": command, "versions": found, "rows": rows}, indent=1) + "\n")
+    atomic_write(RESULTS / f"{name}.json", json.dumps({"command": command, "versions": found, "rows": rows}, indent=1) + "\n")
