@@ -23,7 +23,7 @@ from .ir import OPERATIONS, Network, NetworkError
 
 __all__ = ["FORMAT", "ArtifactError", "Artifact", "save", "load", "dumps", "loads"]
 
-FORMAT = 1
+FORMAT = 2          # the newest that is read; a network without banks is written as 1, which older versions read, too
 MASK = ".mask"      # behind a tensor's name: which of the packed weights are not 0
 
 
@@ -79,7 +79,7 @@ def dumps(artifact):
                 tensors[f"{name}.{key}"] = array.astype(np.uint8)
             else:
                 tensors[f"{name}.{key}"] = array.astype("<i4" if array.dtype == np.int32 else "<i8")
-    header = {"format": FORMAT, "network": artifact.network.describe(), "packed": shapes,
+    header = {"format": 2 if artifact.network.task else 1, "network": artifact.network.describe(), "packed": shapes,
               "network_sha256": artifact.network.digest, "classes": list(artifact.classes),
               "provenance": artifact.provenance} | ({"encoding": artifact.encoding} if artifact.encoding else {})
     header["digest"] = _digest(header, tensors)

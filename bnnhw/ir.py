@@ -12,16 +12,19 @@ import json
 
 import numpy as np
 
+from .banks import BankAffine, BankThreshold
 from .operations import Add, Affine, ArgMax, Dense, Flatten, Input, Operation, Threshold
 from .sparse import GroupSum, Lookup, Thermometer
 from .spatial import Conv2d, DepthwiseConv2d, MaxPool2d, SumPool2d
 from .tensors import NetworkError, TensorType
 
 __all__ = ["NetworkError", "TensorType", "Operation", "Input", "Flatten", "Threshold", "Dense", "Conv2d", "DepthwiseConv2d",
-           "MaxPool2d", "SumPool2d", "Affine", "Add", "Thermometer", "Lookup", "GroupSum", "ArgMax", "OPERATIONS", "Network"]
+           "MaxPool2d", "SumPool2d", "Affine", "Add", "Thermometer", "Lookup", "GroupSum", "ArgMax", "BankThreshold",
+           "BankAffine", "OPERATIONS", "Network"]
 
 OPERATIONS = {kind.__name__: kind for kind in (Input, Flatten, Threshold, Dense, Conv2d, DepthwiseConv2d, MaxPool2d, SumPool2d,
-                                               Affine, Add, Thermometer, Lookup, GroupSum, ArgMax)}
+                                               Affine, Add, Thermometer, Lookup, GroupSum, ArgMax, BankThreshold, BankAffine)}
+BANKS = (BankThreshold, BankAffine)
 
 
 class Network:
@@ -41,6 +44,9 @@ class Network:
     types : dict name -> TensorType
         The type of each edge.
     inputs, outputs : tuple of str
+        The task number, if there is one, is the last input.
+    task : str or None
+        The input that says which bank holds (:mod:`bnnhw.banks`), if there are banks.
 
     Raises
     ------
@@ -55,8 +61,10 @@ class Network:
             given[operation.name] = operation
         self.outputs = (outputs,) if isinstance(outputs, str) else tuple(outputs)
         self.operations = self._sorted(given)
-        self.inputs = tuple(name for name, op in self.operations.items() if isinstance(op, Input))
-        if not self.inputs:
+        self.task = self._task()
+        self.inputs = tuple(sorted((name for name, op in self.operations.items() if isinstance(op, Input)),
+                                   key=lambda name: name == self.task))
+        if not self.inputs or self.inputs == (self.task,):
             raise NetworkError("the network has no Input")
         if not self.outputs:
             raise NetworkError("the network has no outputs")
@@ -68,13 +76,38 @@ class Network:
             try:
                 types = [self.types[source] for source in operation.inputs]
                 self.types[name] = operation.infer(*types)
-                if isinstance(operation, (Threshold, Thermometer)):
+                if isinstance(operation, (Threshold, Thermometer, BankThreshold)):
                     self.operations[name] = operation.normal(*types)
             except NetworkError as error:
                 raise NetworkError(f"operation {name!r}: {error}") from None
         for name in self.operations:
             if not self.consumers(name) and name not in self.outputs:
                 raise NetworkError(f"operation {name!r}: nothing uses its result and it is not an output")
+
+    def _task(self):
+        """The one input that banks, and nothing else, take as their task; None where there are no banks."""
+        banks = [op for op in self.operations.values() if isinstance(op, BANKS)]
+        found = list(dict.fromkeys(op.inputs[1] for op in banks))
+        for task in found[:1]:
+            if not isinstance(self.operations[task], Input):
+                raise NetworkError(f"operation {banks[0].name!r}: its task must be an Input, not what {task!r} gives")
+            if len(found) > 1:
+                raise NetworkError(f"operation {found[1]!r}: all banks must have the same task, which is {task!r}")
+            for op in self.operations.values():
+                if task in (op.inputs[:1] if isinstance(op, BANKS) else op.inputs):
+                    raise NetworkError(f"operation {op.name!r}: {task!r} is the number of a task, which only chooses banks")
+            return task
+        return None
+
+    @property
+    def tasks(self):
+        """How many tasks there are: 1 without banks."""
+        return self.types[self.task].levels if self.task else 1
+
+    def of_task(self, task):
+        """The network that this one is for one of its tasks: without banks and without the task's input."""
+        return Network([op.bank(task) if isinstance(op, BANKS) else op for name, op in self.operations.items()
+                        if name != self.task], self.outputs)
 
     @staticmethod
     def _sorted(given):

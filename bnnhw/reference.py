@@ -12,6 +12,8 @@ from .ir import (
     Add,
     Affine,
     ArgMax,
+    BankAffine,
+    BankThreshold,
     Conv2d,
     Dense,
     DepthwiseConv2d,
@@ -140,13 +142,32 @@ def group_sum(operation, type, x):
     return (x > 0).reshape(len(x), operation.groups, -1).sum(axis=2)
 
 
+def _of_task(banks, task, x):
+    """The values ``banks`` (B, C) of each example's task, in a shape that goes with ``x`` (N, ..., C)."""
+    return banks[task].reshape(len(x), *[1] * (x.ndim - 2), x.shape[-1])
+
+
+def bank_threshold(operation, type, task_type, x, task):
+    count = np.zeros(x.shape, np.int64)
+    falling = _of_task(operation.falling, task, x)
+    for k in range(operation.levels.shape[2]):
+        level = _of_task(operation.levels[:, :, k], task, x)
+        count += np.where(falling, x <= level, x >= level)
+    return operation.base + operation.step * count
+
+
+def bank_affine(operation, type, task_type, x, task):
+    return x.astype(np.int64) * _of_task(operation.scale, task, x) + _of_task(operation.offset, task, x)
+
+
 def argmax(operation, type, x):
     return np.argmax(x, axis=1)     # the first of equals
 
 
 MEANING = {Flatten: flatten, Threshold: threshold, Dense: dense, Conv2d: conv2d, DepthwiseConv2d: depthwise_conv2d,
            MaxPool2d: max_pool2d, SumPool2d: sum_pool2d, Affine: affine, Add: add, Thermometer: thermometer,
-           Lookup: lookup, GroupSum: group_sum, ArgMax: argmax}
+           Lookup: lookup, GroupSum: group_sum, ArgMax: argmax,
+           BankThreshold: bank_threshold, BankAffine: bank_affine}
 
 
 def _step(operation, types, values):
@@ -170,7 +191,7 @@ def _check(name, type, x):
     return x
 
 
-def run(network, x, keep=None):
+def run(network, x, keep=None, task=None):
     """Evaluate ``network``.
 
     Parameters
@@ -180,6 +201,8 @@ def run(network, x, keep=None):
         The one input, or a dict of them by name.
     keep : None, "all" or iterable of str
         Which edges to give; None gives the outputs.
+    task : int array (N,) or int, optional
+        Each example's task, or that of all; needed where the network has tasks, unless ``x`` has it by name.
 
     Returns
     -------
@@ -191,6 +214,13 @@ def run(network, x, keep=None):
         A shape or value that the input's type does not have.
     """
     inputs = x if isinstance(x, dict) else {network.inputs[0]: x}
+    if task is not None:
+        if network.task is None:
+            raise InputError("the network has one task only, so that none can be chosen")
+        count = len(next(iter(inputs.values())))
+        inputs = inputs | {network.task: np.full(count, task) if np.ndim(task) == 0 else task}
+    elif network.task is not None and network.task not in inputs:
+        raise InputError(f"the network has {network.tasks} tasks: which of them must be said, 0 to {network.tasks - 1}")
     if set(inputs) != set(network.inputs):
         raise InputError(f"inputs must be {sorted(network.inputs)}, not {sorted(inputs)}")
     inputs = {name: _check(name, network.types[name], value) for name, value in inputs.items()}
@@ -214,8 +244,8 @@ def run(network, x, keep=None):
     return found
 
 
-def accuracy(network, x, labels):
+def accuracy(network, x, labels, task=None):
     """How many of ``x`` the network's first output gives as ``labels`` say: (right, total)."""
     labels = np.asarray(labels)
-    classes = run(network, x)[network.outputs[0]]
+    classes = run(network, x, task=task)[network.outputs[0]]
     return int(np.count_nonzero(classes == labels)), len(labels)

@@ -78,7 +78,7 @@ def altered(change):
 
 
 def newer(header, tensors):
-    header["format"] = 2
+    header["format"] = 3
 
 
 def other_kind(header, tensors):
@@ -90,7 +90,7 @@ def other_weights(header, tensors):
 
 
 @pytest.mark.parametrize("change, message", [
-    (newer, "its format is 2, this version of bnnhw reads up to 1: please upgrade bnnhw"),
+    (newer, "its format is 3, this version of bnnhw reads up to 2: please upgrade bnnhw"),
     (other_kind, "operation 'fc1': unknown kind 'Conv9d'; known are "
                  f"{list(OPERATIONS)}"),
     (other_weights, "its network digest does not match its network"),
