@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import signal
 import sys
 import warnings
 
@@ -73,8 +74,15 @@ def _guarded(verb, argv, prog):
     return 1
 
 
+def _own_process():
+    """SIGTERM (``kill``, ``timeout``) ends this process as Ctrl-C does, and with it every program that it runs."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def main(argv=None):
-    """Entry point of ``bnnhw``."""
+    """Entry point of ``bnnhw``; with ``argv`` a call inside of another program."""
+    if argv is None:
+        _own_process()
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = _Parser(
         prog="bnnhw", description="From a trained binarized neural network to a bitstream, every step exact.",
@@ -89,6 +97,7 @@ def main(argv=None):
 
 def main_of(verb):
     """Run ``python -m bnnhw.VERB`` and exit with its status."""
+    _own_process()
     sys.exit(_guarded(verb, sys.argv[1:], f"python -m bnnhw.{verb}"))
 
 

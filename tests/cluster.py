@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-PATIENCE_S = 60
+PATIENCE_S = 300
 
 # Does a job as the real child does, by a tool of its own that sleeps. It notes each attempt in a file: fps, worker, tool, folder.
 CHILD = """\

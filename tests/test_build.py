@@ -139,8 +139,9 @@ def test_missing_tool(small, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_interrupt_leaves_nothing(tmp_path):
-    """Ctrl-C while the simulator is being compiled."""
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_leaves_nothing(tmp_path, how):
+    """Ctrl-C, or a polite kill, while the simulator is being compiled: its compilers end, too."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bnnhw.build", "--verify", "5", "-o", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True,
         env=os.environ | {"BNNHW_CACHE": str(tmp_path / "cache")}, start_new_session=True)
@@ -148,7 +149,7 @@ def test_interrupt_leaves_nothing(tmp_path):
         if "compiling" in line:
             break
     time.sleep(1)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, how)
     rest = process.stderr.read()
     assert process.wait(timeout=20) == 130
     assert rest.strip().splitlines()[-1] == "interrupted" and "Traceback" not in rest
