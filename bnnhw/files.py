@@ -1,10 +1,11 @@
-"""Writing files whole or not at all, and the folder for what can be made again."""
+"""Writing files whole or not at all, what files hold, and the folder for what can be made again."""
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
 
-__all__ = ["atomic_write", "cache_dir"]
+__all__ = ["atomic_write", "cache_dir", "sha256_of"]
 
 
 def atomic_write(path, data):
@@ -42,3 +43,12 @@ def cache_dir(*parts):
     folder = Path(base, *parts)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def sha256_of(folders, kinds):
+    """SHA-256 (hex) of the names and contents of all files in ``folders`` (paths), however deep, that match one of ``kinds``
+    (patterns such as ``*.py``)."""
+    digest = hashlib.sha256()
+    for file in sorted(file for folder in folders for kind in kinds for file in Path(folder).rglob(kind)):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()

@@ -14,11 +14,11 @@ import json, os, shutil, sys
 from pathlib import Path
 from bnnhw.exploring import leash
 from bnnhw.tools import Tool
-leash.hold()
 notes, seconds, folder = Path(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
-job = json.loads((folder / "job.json").read_text())
-note = notes / f"{job['fps']:g}-{os.getpid()}"
 try:
+    leash.hold()
+    job = json.loads((folder / "job.json").read_text())
+    note = notes / f"{job['fps']:g}-{os.getpid()}"
     Tool("sleeper", "here", ("sh", "-c")).run(
         [f'echo "{job["fps"]:g} {os.getppid()} $$ {folder}" > "{note}.part"; mv "{note}.part" "{note}"; sleep {seconds}; true'])
     outcome = {"status": "done", "reason": None, "images_per_s": job["fps"], "cells": 100 + job["fps"]}

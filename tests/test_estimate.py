@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import math
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -217,6 +218,30 @@ def test_figures_of_constants_are_kept(monkeypatch):
     assert estimate.of_stage(dense(), options.model_copy(update={"depth": 5}), UP5K).luts == rule.luts
     monkeypatch.setattr(circuits, "packed", None)       # not made again
     assert estimate.exact(dense(), options, UP5K).luts == 7
+
+
+def test_figures_of_other_gateware_are_not_found(monkeypatch, tmp_path):
+    """What was kept before a circuit changed is not its figures any more; an unchanged one is found by another process."""
+    from bnnhw.estimate import circuits
+    options = next(options for options in dense().folding_space() if getattr(options, "fabric", "") == "ice40")
+    copies = [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in circuits.SOURCES]
+    monkeypatch.setattr(circuits, "SOURCES", copies)
+
+    def found():
+        circuits._source.cache_clear()      # as in another process
+        return circuits.cached(dense(), options, UP5K)
+    try:
+        assert found() is None
+        circuits.keep(dense(), options, UP5K, estimate.Estimate(7, 3, 0))
+        for folder in copies:
+            file = sorted(folder.rglob("*.py"))[-1]
+            before = file.read_bytes()
+            assert found() == estimate.Estimate(7, 3, 0)
+            file.write_bytes(before + b"\n")
+            assert found() is None, file
+            file.write_bytes(before)
+    finally:
+        circuits._source.cache_clear()
 
 
 @pytest.mark.slow

@@ -3,19 +3,26 @@
 import functools
 import hashlib
 import json
+from pathlib import Path
 
 from amaranth.back import verilog
 
-from .. import __version__
+from .. import __version__, baked, gateware, stages
 from ..families import FAMILIES
-from ..files import atomic_write, cache_dir
+from ..files import atomic_write, cache_dir, sha256_of
 from .figures import Estimate, check
 from .packing import packed
 
-__all__ = ["cached", "exact", "keep"]
+__all__ = ["TOP", "cached", "exact", "keep", "verilog_of"]
 
-FOLDER = "estimates"
+FOLDER, TOP = "estimates", "top"
 FORMAT = 1          # of the files; another one is another name
+SOURCES = tuple(Path(package.__file__).parent for package in (baked, gateware, stages))      # of circuits
+
+
+@functools.cache
+def _source():
+    return sha256_of(SOURCES, ("*.py",))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -39,7 +46,8 @@ def _update(found, value):
 
 
 def _file(stage, options, device):
-    words = [FORMAT, __version__, _content(stage), options.model_dump_json(), device.name, FAMILIES[device.family].synthesis]
+    words = [FORMAT, __version__, _source(), _content(stage), options.model_dump_json(), device.name,
+             FAMILIES[device.family].synthesis]
     return cache_dir(FOLDER) / (hashlib.sha256(" ".join(map(str, words)).encode()).hexdigest() + ".json")
 
 
@@ -55,6 +63,12 @@ def cached(stage, options, device):
 def keep(stage, options, device, figures):
     """Remember the :class:`~.figures.Estimate` of a stage."""
     atomic_write(_file(stage, options, device), json.dumps(figures.__dict__) + "\n")
+
+
+def verilog_of(component):
+    """Verilog of a component, :data:`TOP`, with the circuits that it has as cells."""
+    text = verilog.convert(component, name=TOP, emit_src=False)
+    return text + "".join("\n" + made.verilog(name) for name, made in getattr(component, "modules", {}).items())
 
 
 def exact(stage, options, device):
@@ -80,11 +94,7 @@ def exact(stage, options, device):
     check(device)
     found = cached(stage, options, device)
     if found is None:
-        component = stage.build(options)
-        modules = getattr(component, "modules", {})
-        text = verilog.convert(component, name="top", emit_src=False)
-        text += "".join("\n" + made.verilog(name) for name, made in modules.items())
-        figures = packed(text, "top", device)
+        figures = packed(verilog_of(stage.build(options)), TOP, device)
         found = Estimate(figures["luts"], figures["ffs"], figures["brams"], 0.0)
         keep(stage, options, device, found)
     return found

@@ -72,8 +72,8 @@ def _figures(job, network, folder):
 
 def main():
     folder = Path(sys.argv[1])
-    leash.hold()
     try:
+        leash.hold()
         job = Job(**json.loads((folder / "job.json").read_text()))
         atomic_write(folder / "outcome.json", json.dumps(outcome(job, folder)))
     except KeyboardInterrupt:

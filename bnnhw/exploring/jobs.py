@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .. import boards, report
+from ..files import sha256_of
 
 __all__ = ["FASTEST", "Job", "jobs", "made_by"]
 
@@ -63,11 +64,7 @@ class Job:
 
 @functools.cache
 def _source_sha256():
-    digest = hashlib.sha256()
-    folders = PACKAGE, Path(boards.__file__).parent
-    for file in sorted(file for folder in folders for kind in SOURCES for file in folder.rglob(kind)):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
+    return sha256_of((PACKAGE, Path(boards.__file__).parent), SOURCES)
 
 
 @functools.cache
