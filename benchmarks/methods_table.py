@@ -76,9 +76,9 @@ def table(rows):
                     "flips"], body),
             f"\nOf {len(exact)} exported networks, {sum(row['differing_decisions'] for row in exact)} of "
             f"{sum(row['compared_images'] for row in exact):,} decisions and "
-            f"{sum(row['differing_hidden_values'] for row in exact)} hidden values differ between trained and golden model; of "
-            f"{sum(row['verilog_images'] for row in exact):,} images through the generated Verilog, "
-            f"{sum(row['verilog_mismatches'] for row in exact)}.\n"]
+            f"{sum(row['differing_hidden_values'] for row in exact)} hidden values differ between trained and golden model, and "
+            f"{sum(row['verilog_mismatches'] for row in exact)} of {sum(row['verilog_images'] for row in exact):,} images "
+            "between golden model and generated Verilog.\n"]
     gaps = [_gap(column, found[column]) for column in columns if {TWIN, "binarynet"} <= found[column].keys()]
     if gaps:
         text += ["\nThe two claims of the literature. What one bit costs, and files. \"Best\" is the best of these rows, so that "
