@@ -269,7 +269,7 @@ def estimated(row, device):
 
 @functools.lru_cache(maxsize=2)
 def _component_verilog(line):
-    return verilog.convert(component(line), name="top", emit_src=False)
+    return circuits.verilog_of(component(line))
 
 
 def verilog_of(line, text, device):
@@ -287,7 +287,7 @@ def verilog_of(line, text, device):
                             result_beats=p["results"], bytes_per_beat=p["result"], scores=0)
         text = verilog.convert(_top(p), name=accelerator.TOP, emit_src=False)
         return text + board.verilog(facts), BOARD_TOP, board.constraints(board)
-    return _component_verilog(line), "top", None
+    return _component_verilog(line), circuits.TOP, None
 
 
 def _ports(text, top):

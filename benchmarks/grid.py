@@ -97,10 +97,22 @@ CONV = [
     "conv size=10 channels=48 n_out=48 kernel=3 pe=6 simd=24 memory=bram pad=1 depth=60",
 ]
 
+REGISTERED = [      # options that put registers into the longest paths
+    "dense n_in=128 n_out=64 pe=4 simd=16 memory=bram registers=1",
+    "dense n_in=256 n_out=32 pe=8 simd=32 memory=bram registers=2",
+    "dense n_in=64 n_out=32 pe=2 simd=8 memory=lut registers=2",
+    "dense n_in=96 n_out=48 pe=4 simd=6 memory=bram bits=2 registers=1",
+    "dense n_in=128 n_out=64 pe=4 simd=16 memory=bram registers=1 slices=1",
+    "conv size=16 channels=32 n_out=32 kernel=3 pe=4 simd=32 memory=bram depth=70 registers=3",
+    "conv size=12 channels=16 n_out=16 kernel=3 pe=4 simd=4 memory=bram depth=108 slices=1",
+    "depthwise size=12 channels=16 kernel=3 pe=4 memory=bram bits=1 width=4 pad=1 depth=112 slices=1",
+    "sumpool size=13 channels=48 kernel=3 bits=8 lanes=4 depth=400 slices=1",
+]
+
 
 def fitted():
     """Lines to fit cells to."""
-    return [*UNITS, *DENSE, *CONV]
+    return [*UNITS, *DENSE, *CONV, *REGISTERED]
 
 
 ROUTED = [
@@ -113,6 +125,11 @@ ROUTED = [
     "class classes=10 bits=7 lanes=10", "fork bits=12 first=0 second=100",
     "dense n_in=96 n_out=48 pe=4 simd=6 memory=bram bits=2", "dense n_in=784 n_out=64 pe=4 simd=49 memory=bram",
     "threshold elements=128 channels=32 bits=8 levels=3 lanes=4 falling=0",
+    "dense n_in=128 n_out=64 pe=4 simd=16 memory=bram registers=1",
+    "dense n_in=256 n_out=32 pe=8 simd=32 memory=bram registers=2",
+    "conv size=12 channels=16 n_out=16 kernel=3 pe=4 simd=4 memory=bram depth=108 slices=1",
+    "scores classes=100 bits=12", "class classes=32 bits=12",
+    "maxpool size=8 channels=64 kernel=2 bits=4 lanes=8 mixed=1 depth=130",
 ]
 
 # Sizes off the grid.
@@ -125,12 +142,17 @@ STAGES = [
     "maxpool size=22 channels=40 kernel=2 bits=3 lanes=5 mixed=1 depth=400",
     "sumpool size=7 channels=36 kernel=7 bits=2 lanes=6 depth=300",
     "depthwise size=15 channels=36 kernel=3 pe=6 memory=bram bits=2 width=6 pad=1 depth=200",
+    "dense n_in=144 n_out=72 pe=6 simd=18 memory=bram registers=2",
+    "dense n_in=300 n_out=45 pe=9 simd=20 memory=bram registers=1 slices=1",
+    "conv size=9 channels=20 n_out=12 kernel=3 pe=3 simd=10 memory=bram pad=1 depth=42 registers=2",
 ]
 ROUTED_STAGES = [
     "dense n_in=300 n_out=45 pe=9 simd=20 memory=bram", "sumpool size=7 channels=36 kernel=7 bits=2 lanes=6 depth=300",
     "conv size=9 channels=20 n_out=12 kernel=3 pe=3 simd=10 memory=bram pad=1 depth=42",
     "depthwise size=15 channels=36 kernel=3 pe=6 memory=bram bits=2 width=6 pad=1 depth=200",
-    "maxpool size=22 channels=40 kernel=2 bits=3 lanes=5 mixed=1 depth=400",
+    "maxpool size=22 channels=40 kernel=2 bits=3 lanes=5 mixed=1 depth=400", "scores classes=26 bits=11",
+    "dense n_in=144 n_out=72 pe=6 simd=18 memory=bram registers=2",
+    "conv size=9 channels=20 n_out=12 kernel=3 pe=3 simd=10 memory=bram pad=1 depth=42 registers=2",
 ]
 LAYERS = [      # of shipped networks
     "layer mnist-tfc fc1 pe=8 simd=16 memory=bram", "layer mnist-sfc fc4 pe=1 simd=16 memory=bram",

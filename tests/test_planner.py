@@ -272,7 +272,7 @@ def test_what_buffers_take_is_looked_at(monkeypatch):
     """Where the estimate of the whole plan is more than the search thought, the search has less room."""
     real = estimate.of_plan
     before = folding.choose(TFC, planner(), fps=folding.AS_FAST_AS_FITS)
-    more = estimate.Estimate(luts=MARGIN * UP5K.luts - before.design.luts + 1)
+    more = estimate.Estimate(luts=MARGIN * UP5K.luts - real(before.plan, UP5K).luts + 1)
     monkeypatch.setattr(estimate, "of_plan", lambda plan, device: real(plan, device) + more)
     after = folding.choose(TFC, planner(), fps=folding.AS_FAST_AS_FITS)
     whole = estimate.of_plan(after.plan, UP5K)

@@ -170,14 +170,14 @@ def matrix_vector(*, pe, simd, bits_in, words, folds, accumulators, width, start
         full, half = adders(simd)
         total = bits(simd)
         held = held_bits(simd, registers) if registers else 0      # in the cells of the tables in front of them
-        parts.add(count__full=pe * full, count__half=pe * half, count__bit=pe * (total + held))
+        parts.add(count__full=pe * full, count__half=pe * half, count__bit=pe * total, held__bit=pe * held)
         parts.path(path=1, counting=math.log2(simd + 1) / (registers + 1))
     else:
         count, tree = tree_of_adders(simd, bits_in)
         total = bits_in + math.ceil(math.log2(simd))
         height = math.ceil(math.log2(simd))
         held = sum(-(-simd >> level) * (bits_in + level) for level in cuts_of(height, registers))
-        parts.add(tree=pe * count, tree__bit=pe * tree, count__bit=pe * (total + held))
+        parts.add(tree=pe * count, tree__bit=pe * tree, count__bit=pe * total, held__bit=pe * held)
         parts.path(path=1, levels=(math.log2(simd) + 1) / (registers + 1), carry=total)
     if scale > 1:
         parts.add(scale__bit=accumulators * (scale.bit_count() - 1))
