@@ -158,3 +158,12 @@ def test_ice40_digits_stay_together(tmp_path):
     tools.find("yosys").run(["-p", script], cwd=tmp_path)
     own = re.findall(r"I3_IS_CI\(1'h([01])\)", (tmp_path / "out.v").read_text())
     assert len(own) > 1000 and set(own) == {"1"}
+
+
+def test_no_digit_of_an_ecp5_has_one_signal_twice():
+    """A router that may exchange the two pins could do so for ever, as it does on iCE40."""
+    rng = np.random.default_rng(0)
+    text = baked.layer(rng.choice([-1, 1], (24, 64)), np.full(24, 32), "ecp5").verilog("layer")
+    digits = re.findall(r"\.A([01])\(([^)]*)\), \.B\1\(([^)]*)\)", text)
+    assert len(digits) > 200 and sum(a == "1'b0" != b for _, a, b in digits) > 20
+    assert not [digit for digit in digits if digit[1] == digit[2] != "1'b0"]

@@ -104,18 +104,27 @@ def test_units(monkeypatch, inputs, layered, groups, size, fan_in, fabric, depth
 
 
 def test_only_used_elements_are_kept():
-    gather = Gather(12, 3, [7, 5, 3, 0])
+    gather = Gather(12, 3, [[7, 5, 3, 0]])
     assert gather.lengths == [2, 1, 1] and gather.blocks == 0 and not gather.cells
     assert gather.place == {0: (0, 0), 3: (0, 1), 7: (1, 0), 5: (2, 0)}
 
 
+def test_clusters_have_shift_registers_of_their_own():
+    gather = Gather(12, 2, [[7, 4, 2], [11], [8, 9]])
+    assert (gather.chains, gather.lengths) == (3, [2, 0, 1, 1, 1, 1])
+    assert gather.place == {2: (0, 0), 4: (0, 1), 8: (2, 0), 7: (3, 0), 11: (4, 0), 9: (5, 0)}
+    many = Gather(40, 1, [[k] for k in range(20)])
+    assert (many.chains, many.lengths) == (4, [5, 5, 5, 5])
+    assert Gather(40, 1, [[k] for k in range(20)], blocks=1).lengths == [4]
+
+
 def test_block_rams_come_first_in_the_order_that_is_given():
-    order = [*range(48, 0, -4), *range(0, 50, 4)[-6::-1], 2]
-    gather = Gather(50, 1, order[:20], blocks=1)
+    order = [*range(48, 0, -4), *range(49, 33, -2)]
+    gather = Gather(50, 1, [order[:12], order[12:]], blocks=1)
     assert (gather.blocks, gather.lengths) == (1, [4])
     assert gather.cells == {element: k for k, element in enumerate(order[:16])}
-    assert gather.place == {element: (0, k) for k, element in enumerate(sorted(order[16:20]))}
-    assert Gather(50, 2, [1, 2, 3], blocks=8).blocks == 2
+    assert gather.place == {element: (0, k) for k, element in enumerate(sorted(order[16:]))}
+    assert Gather(50, 2, [[1, 2, 3]], blocks=8).blocks == 2
 
 
 @pytest.mark.parametrize("scores", [False, True])
@@ -127,16 +136,17 @@ def test_plan_file(scores):
 
 
 def test_what_holds_the_input():
-    """10 bits of the table for each pixel where there are block RAMs, one where there are none; small tables are logic."""
+    """10 bits of the table for each pixel where there are block RAMs, else one for each shift register; small ones are logic."""
     stage = LookupClassStage("votes", (), "votes", bytes_per_beat=1, elements=784, inner=["?"], groups=1,
                              layers=[([[i] for i in range(400)], [1] * 400)])
     def held(**options):
         return stage.held(stage.parse({"kind": stage.kind, "fabric": "ice40", "depth": 1} | options))
     assert held(lanes=784) == (0, 0, [])
     assert held(lanes=1, blocks=24) == (24, 32, [(11, 784)])        # a shift register, and as it was with the vector before
-    assert held(lanes=1) == (0, 400, [(1, 784)])
-    assert Gather(784, 1, list(range(384)), blocks=24).memories == [(10, 784)]
-    assert Gather(20, 1, [3, 4], blocks=1).memories == []
+    assert held(lanes=1) == (0, 400, [(4, 784)])
+    assert Gather(784, 1, [list(range(384))], blocks=24).memories == [(10, 784)]
+    assert Gather(784, 1, [list(range(384))]).memories == [(1, 784)]
+    assert Gather(20, 1, [[3, 4]], blocks=1).memories == []
     assert devices.find("up5k").block_rams(10, 784) == 3        # with the 24 that the record has
     whole = estimate.of_stage(stage, stage.parse({"kind": stage.kind, "fabric": "ice40", "depth": 1, "lanes": 1, "blocks": 24}),
                               devices.find("up5k"))
@@ -145,7 +155,7 @@ def test_what_holds_the_input():
 
 @pytest.mark.parametrize("clock_hz, depth", [(10e6, 3), (41e6, 3), (60e6, 2), (120e6, 1), (200e6, 1)])
 def test_depth_follows_the_clock(clock_hz, depth):
-    stage = next(stage for stage in lower(network(1)) if hasattr(stage, "used"))
+    stage = next(stage for stage in lower(network(1)) if hasattr(stage, "clusters"))
     own = list(candidates(stage, "ice40", clock_hz))
     assert own and {(options.fabric, options.depth) for options in own} == {("ice40", depth)}
 
@@ -153,9 +163,10 @@ def test_depth_follows_the_clock(clock_hz, depth):
 def test_inputs_that_reach_one_neuron_are_neighbours():
     tables = [0] * 9
     first = [[0, 9], [2, 4], [9, 7], [4, 6], [8, 8]]
-    assert clustered([(first, tables)]) == [0, 7, 9, 2, 4, 6, 8]
-    assert clustered([(first, tables), ([[0, 4], [1, 3]], tables)]) == [0, 7, 8, 9, 2, 4, 6]
-    assert clustered([(first, tables), ([[0, 0], [1, 3], [4, 4]], tables), ([[0, 1], [2, 2]], tables)]) == [0, 2, 4, 6, 7, 9, 8]
+    assert clustered([(first, tables)]) == [[0, 7, 9], [2, 4, 6], [8]]
+    assert clustered([(first, tables), ([[0, 4], [1, 3]], tables)]) == [[0, 7, 8, 9], [2, 4, 6]]
+    three = [(first, tables), ([[0, 0], [1, 3], [4, 4]], tables), ([[0, 1], [2, 2]], tables)]
+    assert clustered(three) == [[0, 2, 4, 6, 7, 9], [8]]
 
 
 @pytest.mark.parametrize("change, message", [
@@ -164,7 +175,7 @@ def test_inputs_that_reach_one_neuron_are_neighbours():
 ])
 def test_wrong_parameters(change, message):
     made = baked_tables.tables(4, [([[0]] * 4, [1] * 4)], 2, "ice40", depth=1)
-    facts = {"layers": [4], "used": [0], "lanes": 2} | change
+    facts = {"layers": [4], "clusters": [[0]], "lanes": 2} | change
     for kind in (lambda **own: LookupUnit("x", made, **own), lambda **own: LookupClassUnit("x", made, width=8, **own)):
         with pytest.raises((TypeError, ValueError), match=message):
             kind(**facts)

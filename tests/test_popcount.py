@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from bnnhw.gateware import heap
 from bnnhw.gateware.compressors import FULL_ADDER
-from bnnhw.gateware.popcount import XnorPopcount, constant_digits, count, held_bits, reaches, xnor_digits
+from bnnhw.gateware.luts import Tables
+from bnnhw.gateware.popcount import Digits, XnorPopcount, count, held_bits, reaches_literal, xnor_digits
 
 from . import proofs, streams
 from .test_compressors import broken
@@ -46,6 +47,20 @@ def simulate(build, lanes, vectors):
     return results
 
 
+def constant_digits(x, w=None, *, cells="plain", name="x"):
+    """Where ``x`` agrees with the integer ``w``, all ones where there is none."""
+    return Digits([((x[k], w is not None and not w >> k & 1),) for k in range(len(x))], cells=cells, name=name)
+
+
+def reaches(m, digits, threshold, *, name):
+    """Whether so many of ``digits`` are ones: a Signal."""
+    tables, result = Tables(), Signal(name=name)
+    literals, sources = digits.literals(tables)
+    literal = reaches_literal(tables, literals, digits.lanes, threshold, cells=digits.cells)
+    m.d.comb += result.eq(tables.emit(m, sources, [literal], name=name)[0])
+    return result
+
+
 # ---- the functions, in simulation ----
 
 
@@ -61,7 +76,7 @@ def test_count_and_reaches(lanes, draw):
 
     def build(m, x):
         both = [xnor_digits(m, x, Const(w, lanes), cells=cells, name="a"),
-                constant_digits(m, x, w, cells=cells, name="b")]
+                constant_digits(x, w, cells=cells, name="b")]
         outputs = []
         for at, digits in enumerate(both):
             outputs += [count(m, digits, name=f"plain{at}"),
@@ -82,7 +97,7 @@ def test_every_threshold(lanes):
     thresholds = range(-2, lanes + 4)
 
     def build(m, x):
-        digits = constant_digits(m, x, (1 << lanes) - 1, name="x")
+        digits = constant_digits(x)
         return [reaches(m, digits, threshold, name=f"r{at}") for at, threshold in enumerate(thresholds)]
 
     for vector, got in enumerate(simulate(build, lanes, range(1 << lanes))):
@@ -91,7 +106,7 @@ def test_every_threshold(lanes):
 
 def test_width_of_a_count():
     def build(m, x):
-        digits = constant_digits(m, x, 31, name="x")
+        digits = constant_digits(x)
         return [count(m, digits, width=2, name="narrow"), count(m, digits, add=-5, width=6, name="wide")]
 
     for vector, got in enumerate(simulate(build, 5, range(32))):
@@ -102,7 +117,7 @@ def test_count_into_an_accumulator():
     """Unsigned counts added to a signed accumulator that starts at minus the threshold."""
     def build(m, x):
         accumulator = Const(-5, signed(6))
-        return [accumulator + count(m, constant_digits(m, x, 127, name="x"), name="c")]
+        return [accumulator + count(m, constant_digits(x), name="c")]
 
     for vector, got in enumerate(simulate(build, 7, range(128))):
         assert got == [vector.bit_count() - 5]
@@ -111,7 +126,7 @@ def test_count_into_an_accumulator():
 def test_registered_digits():
     """One cycle later, and only when enabled."""
     m, x, w, en = Module(), Signal(11), Signal(11), Signal()
-    both = [xnor_digits(m, x, w, cells="coded", name="a"), constant_digits(m, x, 0x155, name="b")]
+    both = [xnor_digits(m, x, w, cells="coded", name="a"), constant_digits(x, 0x155, name="b")]
     outputs = [count(m, digits.registered(m, en), name=f"c{at}") for at, digits in enumerate(both)]
     rng = random.Random(0)
 
@@ -136,8 +151,6 @@ def test_registered_digits():
 
 @pytest.mark.parametrize("call, message", [
     (lambda m: xnor_digits(m, Signal(4), Signal(3), name="fc"), "fc: x and w must be equally long, not 4 and 3"),
-    (lambda m: constant_digits(m, Signal(4), 16, name="fc"), "fc: weights of 4 bits must be from 0 to 15, not 16"),
-    (lambda m: constant_digits(m, Signal(4), -1, name="fc"), "fc: weights of 4 bits must be from 0 to 15, not -1"),
     (lambda m: xnor_digits(m, Signal(4), Signal(4), cells="x", name="fc"),
      "fc: cells must be one of ['plain', 'coded', 'lut6'], not 'x'"),
 ])
@@ -231,7 +244,7 @@ def test_wrong_simd():
 def test_registers_of_a_tree(lanes, registers):
     """As many flip-flops as :func:`held_bits` says, and the count so many cycles later, held while they are not enabled."""
     m, x, en = Module(), Signal(lanes), Signal()
-    digits = constant_digits(m, x, (1 << lanes) - 1, name="x")
+    digits = constant_digits(x)
     total = count(m, digits, registers=registers, enable=en, name="c")
     text = verilog.convert(m, name="top", ports=[x, en, total], emit_src=False)
     flipflops = re.findall(r"^  reg (?:\[(\d+):0\] )?\w+_r\d+\b", text, re.M)

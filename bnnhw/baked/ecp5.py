@@ -42,7 +42,9 @@ class _Ecp5(Mapped):
             for m in range(16):
                 a, b = m & 1 ^ inversions[0], m >> 1 & 1 ^ inversions[1]
                 init |= (b if m < 8 else 0 if cell.guard else a ^ b) << m
-            digits.append((init, self.plain[cell.a >> 1], self.plain[cell.b >> 1], cell.sum))
+            # A guard has one signal on both operands. One is enough: iCE40's router exchanges two such pins for ever (ice40.py).
+            a = "1'b0" if cell.guard else self.plain[cell.a >> 1]
+            digits.append((init, a, self.plain[cell.b >> 1], cell.sum))
         if first:
             digits.insert(0, (0x00ff, "1'b0", "1'b0", None))
         carry = "1'b0"

@@ -140,8 +140,8 @@ def _unread(plan):
     """Bits of vectors put together for lookup tables that no table reads: synthesis leaves most of them out of the two registers
     that a width converter has for each."""
     givers = {stream: element for element in plan.elements for stream in element.streams}
-    return sum(element.stage.elements_in - len(element.stage.used) for element in plan.elements
-               if hasattr(element.stage, "used") and getattr(givers.get(element.sources[0]), "stage", element.stage) is None)
+    return sum(element.stage.elements_in - sum(map(len, element.stage.clusters)) for element in plan.elements
+               if hasattr(element.stage, "clusters") and getattr(givers.get(element.sources[0]), "stage", element.stage) is None)
 
 
 def of_wrapper(board, plan):

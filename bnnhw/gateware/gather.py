@@ -11,6 +11,7 @@ __all__ = ["Gather", "Image"]
 BANK = 8                    # block RAMs that share a bit of the table
 BLOCK_BITS = 16             # of an iCE40's block RAM at once
 LEAST_BLOCK_BITS = 256      # of the table of used elements: smaller ones are logic
+CHAINS = 4                  # shift registers of a lane at most
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class Gather:
     """Where the used elements of a vector stand, which comes in words of ``lanes``.
 
     Each lane has its share of the block RAMs, which its used elements fill in the order in which they are given, and a shift
-    register for those that are left. A table says, word by word, where each lane's element goes. Elements that nobody uses are
-    not stored at all.
+    register for those that are left; where there are no block RAMs a shift register per cluster (per few clusters where there are
+    many), so that a cluster's flip-flops can stand together. A table says, word by word, where each lane's element goes. Elements
+    that nobody uses are not stored at all.
 
     Parameters
     ----------
@@ -60,8 +62,8 @@ class Gather:
         Elements of the vector.
     lanes : int
         A divisor of ``inputs``.
-    used : list of int
-        Each element once; neighbours share a block RAM.
+    clusters : list of list of int
+        The used elements, each once; neighbours share a block RAM.
     blocks : int
         Block RAMs, a multiple of ``lanes``; more than are needed are not made.
 
@@ -69,23 +71,32 @@ class Gather:
     ----------
     blocks : int
         Block RAMs of all lanes.
+    chains : int
+        Shift registers of each lane.
+    lengths : list of int
+        Of the shift registers, lane by lane.
     place : dict of int to (int, int)
-        Element of a shift register -> lane, and position in it when the vector is complete.
+        Element of a shift register -> which one, and position in it when the vector is complete.
     cells : dict of int to int
         Element of a block RAM -> bit of :class:`Image`'s output.
     """
-    def __init__(self, inputs, lanes, used, blocks=0):
+    def __init__(self, inputs, lanes, clusters, blocks=0):
         if blocks % lanes:
             raise ValueError(f"blocks must be a multiple of the {lanes} lanes, not {blocks}")
         self.inputs, self.lanes, self.words = inputs, lanes, inputs // lanes
-        own = [[element for element in used if element % lanes == lane] for lane in range(lanes)]
+        own = [[element for cluster in clusters for element in cluster if element % lanes == lane] for lane in range(lanes)]
         self.each = min(blocks // lanes, max(-(-len(elements) // BLOCK_BITS) for elements in own))      # block RAMs of a lane
         self.blocks = self.each * lanes
         first = self.each * BLOCK_BITS
         self.cells = {element: first * lane + k
                       for lane, elements in enumerate(own) for k, element in enumerate(elements[:first])}
-        rest = [sorted(elements[first:]) for elements in own]
-        self.place = {element: (lane, k) for lane, elements in enumerate(rest) for k, element in enumerate(elements)}
+        left = [cluster for cluster in ([e for e in cluster if e not in self.cells] for cluster in clusters) if cluster]
+        self.chains = min(len(left), 1 if self.blocks else CHAINS)
+        rest = [[] for _ in range(lanes * self.chains)]
+        for at, cluster in enumerate(left):
+            for element in cluster:
+                rest[element % lanes * self.chains + at * self.chains // len(left)].append(element)
+        self.place = {element: (chain, k) for chain, elements in enumerate(rest) for k, element in enumerate(sorted(elements))}
         self.lengths = [len(elements) for elements in rest]
 
     @property
@@ -104,14 +115,14 @@ class Gather:
         """Where an element goes: to the shift register, or to which bit of which block RAM. The block's number is given modulo
         8, with a bit for each eight blocks, so that a block's enable is a function of four bits."""
         low = min(BANK.bit_length() - 1, bits_for(self.each - 1))
-        return data.StructLayout({"shift": int(any(self.lengths))} | (
+        return data.StructLayout({"shift": self.chains} | (
             {"bit": range(BLOCK_BITS), "low": low, "bank": -(-self.each // BANK)} if self.each else {}))
 
     def _table(self):
         """The targets of each word's elements."""
         found = [[{} for _ in range(self.lanes)] for _ in range(self.words)]
-        for element in self.place:
-            found[element // self.lanes][element % self.lanes] = {"shift": 1}
+        for element, (chain, _) in self.place.items():
+            found[element // self.lanes][element % self.lanes] = {"shift": 1 << chain % self.chains}
         for element, cell in self.cells.items():
             block, bit = divmod(cell % (BLOCK_BITS * self.each), BLOCK_BITS)
             found[element // self.lanes][element % self.lanes] = {"bit": bit, "low": block % BANK, "bank": 1 << block // BANK}
@@ -131,7 +142,7 @@ class Gather:
         read, push = used.read_port(), i.valid & i.ready
         # Two registers in front. In the first a word meets its targets; in the second it is known what to do with it.
         coming, coming_word, coming_last = Signal(), Signal(self.lanes), Signal()
-        waiting, word, last, shift = Signal(), Signal(self.lanes), Signal(), Signal(self.lanes)
+        waiting, word, last, shift = Signal(), Signal(self.lanes), Signal(), Signal(len(self.lengths))
         go = Signal()
         m.d.comb += [
             go.eq(waiting & (~full | enable)),
@@ -149,18 +160,18 @@ class Gather:
             m.d.sync += full.eq(0)
         with m.If(go & last):
             m.d.sync += full.eq(1)
-        registers = [self._shifted(m, lane, go & shift[lane], word[lane]) for lane in range(self.lanes)]
+        registers = [self._shifted(m, chain, go & shift[chain], word[chain // self.chains]) for chain in range(len(self.lengths))]
         bits, valid = [None] * self.inputs, full
         if self.blocks:
             y, valid = self._image(m, i.ready, coming, read.data, word, go & last, full, enable, name)
-            held = [Signal.like(register, name=f"held{lane}", reset_less=True) for lane, register in enumerate(registers)]
+            held = [Signal.like(register, name=f"held{chain}", reset_less=True) for chain, register in enumerate(registers)]
             with m.If(enable):
                 m.d.sync += [copy.eq(register) for copy, register in zip(held, registers, strict=True)]
             registers = held
             for element, k in self.cells.items():
                 bits[element] = y[k]
-        for element, (lane, k) in self.place.items():
-            bits[element] = registers[lane][k]
+        for element, (chain, k) in self.place.items():
+            bits[element] = registers[chain][k]
         return bits, valid
 
     def _image(self, m, ready, coming, targets, word, complete, full, enable, name):
@@ -183,8 +194,8 @@ class Gather:
             m.d.sync += valid.eq(full)
         return y, valid
 
-    def _shifted(self, m, lane, take, bit):
-        register = Signal(self.lengths[lane], name=f"used{lane}", reset_less=True)
+    def _shifted(self, m, chain, take, bit):
+        register = Signal(self.lengths[chain], name=f"used{chain}", reset_less=True)
         with m.If(take):
             m.d.sync += register.eq(Cat(register[1:], bit))
         return register

@@ -26,7 +26,7 @@ class _Lookups(wiring.Component):
         The outputs of each layer, and the counts where the class is decided on them, all in the cycle of the counts; whether
         they are a vector's; whether they move on: for simulation to look at.
     """
-    def __init__(self, name, made, result, *, layers, used, lanes, blocks=0):
+    def __init__(self, name, made, result, *, layers, clusters, lanes, blocks=0):
         inputs = made.circuit.n_in
         for what, value in (("lanes", lanes), ("groups", made.groups)):
             if not isinstance(value, int) or value < 1:
@@ -34,7 +34,7 @@ class _Lookups(wiring.Component):
         if inputs % lanes:
             raise ValueError(f"lanes must divide {inputs}, not {lanes}")
         self.name, self.made, self.lanes, self.inputs = name, made, lanes, inputs
-        self.gather = Gather(inputs, lanes, used, blocks) if lanes < inputs else None
+        self.gather = Gather(inputs, lanes, clusters, blocks) if lanes < inputs else None
         self.counts = data.ArrayLayout(made.width, made.groups)
         self.modules = {f"bnnhw_circuit_{name}": made}
         if self.gather and self.gather.blocks:
@@ -77,8 +77,8 @@ class LookupUnit(_Lookups):
     made : baked.Tables
     layers : list of int
         Neurons of each layer.
-    used : list of int
-        Elements that the first layer takes; neighbours share a block RAM.
+    clusters : list of list of int
+        Elements that the first layer takes; neighbours share a block RAM or a shift register.
     lanes : int
         Divides the elements of the vector.
     blocks : int
@@ -112,7 +112,7 @@ class LookupClassUnit(_Lookups):
     ----------
     width : int
         Bits of the result's ``data``.
-    name, made, layers, used, lanes, blocks
+    name, made, layers, clusters, lanes, blocks
         As of :class:`LookupUnit`.
 
     Members

@@ -10,8 +10,7 @@ from amaranth.utils import bits_for
 from .heap import CELLS, Heap
 from .luts import FALSE, TRUE, Tables
 
-__all__ = ["Digits", "XnorPopcount", "carry_column", "constant_digits", "count", "cuts_of", "held_bits",
-           "reaches", "xnor_digits"]
+__all__ = ["Digits", "XnorPopcount", "carry_column", "count", "cuts_of", "held_bits", "reaches_literal", "xnor_digits"]
 
 PLAIN_LANES = 8  # one lane in so many stays a plain bit: in coded digits: fewer make longer chains, more cost a table each
 
@@ -88,28 +87,6 @@ def xnor_digits(m, x, w, *, cells="plain", name):
     return Digits(digits, cells=cells, name=name)
 
 
-def constant_digits(m, x, w_int, *, cells="plain", name):
-    """The positions at which ``x`` and the constant ``w_int`` agree, as :class:`Digits`: no logic at all.
-
-    Parameters
-    ----------
-    m : Module
-    x : Value
-        Unsigned.
-    w_int : int
-        Bit ``k`` is the weight of ``x[k]``; 0 <= w_int < 2 ** len(x).
-    cells : str
-        See :class:`.heap.Heap`.
-    name : str
-    """
-    x = Value.cast(x)
-    if not 0 <= w_int < 1 << len(x):
-        raise ValueError(f"{name}: weights of {len(x)} bits must be from 0 to {(1 << len(x)) - 1}, not {w_int}")
-    bits = Signal(len(x), name=f"{name}_x")
-    m.d.comb += bits.eq(x)
-    return Digits([((bits[k], not w_int >> k & 1),) for k in range(len(x))], cells=cells, name=name)
-
-
 def cuts_of(levels, registers):
     """Levels after which so many ``registers`` stand in a tree of so many ``levels``, at equal distances."""
     return tuple(levels * (k + 1) // (registers + 1) for k in range(registers))
@@ -168,7 +145,24 @@ def carry_column(lanes, threshold):
 
 
 def reaches_literal(tables, literals, lanes, threshold, *, cells="plain"):
-    """Add to ``tables`` whether the digits ``literals``, which count ``lanes`` bits, reach ``threshold``."""
+    """Add to ``tables`` whether at least ``threshold`` (any integer) of ``lanes`` bits are ones.
+
+    There is no comparator: ``2 ** k - threshold`` is added inside the tree, and the carry out of column k - 1 is the answer.
+
+    Parameters
+    ----------
+    tables : Tables
+    literals : list of tuple of int
+        Digits, as :meth:`Digits.literals` gives them.
+    lanes, threshold : int
+    cells : str
+        See :class:`.heap.Heap`.
+
+    Returns
+    -------
+    int
+        A literal; a constant one where the threshold is below 1 or above the number of lanes.
+    """
     if threshold <= 0:
         return TRUE
     if threshold > lanes:
@@ -176,33 +170,6 @@ def reaches_literal(tables, literals, lanes, threshold, *, cells="plain"):
     k = carry_column(lanes, threshold)
     heap = Heap(tables, literals, add=(1 << k) - threshold, width=k + 1, cells=cells, earliest=False)
     return heap.bits()[k]
-
-
-def reaches(m, digits, threshold, *, name):
-    """Whether at least ``threshold`` (any integer) of ``digits`` are ones.
-
-    There is no comparator: ``2 ** k - threshold`` is added inside the tree, and the carry out of column k - 1 is the
-    answer. A constant where the threshold is below 1 or above the number of lanes.
-
-    Parameters
-    ----------
-    m : Module
-    digits : Digits
-    threshold : int
-    name : str
-        Prefix of the signals' names.
-
-    Returns
-    -------
-    Signal, one bit
-        Combinational.
-    """
-    tables = Tables()
-    literals, sources = digits.literals(tables)
-    literal = reaches_literal(tables, literals, digits.lanes, threshold, cells=digits.cells)
-    result = Signal(name=name)
-    m.d.comb += result.eq(tables.emit(m, sources, [literal], name=name)[0])
-    return result
 
 
 class XnorPopcount(wiring.Component):

@@ -4,7 +4,7 @@ __all__ = ["clustered"]
 
 
 def clustered(layers):
-    """The inputs that ``layers`` use, cluster by cluster.
+    """The inputs that ``layers`` use, in clusters.
 
     Two inputs are of one cluster if some neuron, of any layer, looks at both or at what both reach; a network in parts has a
     cluster for each part. Clusters come in the order of their first inputs, and so do inputs in a cluster.
@@ -16,7 +16,7 @@ def clustered(layers):
 
     Returns
     -------
-    list of int
+    list of list of int
     """
     leader = {i: i for i in sorted({int(i) for row in layers[0][0] for i in row})}
 
@@ -32,4 +32,7 @@ def clustered(layers):
             for root in roots[1:]:
                 leader[root] = roots[0]
         reached = {k: reached[int(row[0])] for k, row in enumerate(indices)}
-    return sorted(leader, key=lambda i: (find(i), i))
+    found = {}
+    for i in leader:
+        found.setdefault(find(i), []).append(i)
+    return [found[first] for first in sorted(found)]

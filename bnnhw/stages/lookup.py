@@ -42,7 +42,7 @@ class LookupStage(Stage):
 
     def __init__(self, name, sources, edge, *, elements, layers, groups, inner):
         self.layers, self.groups, self.inner = layers, groups, inner
-        self.used = clustered(layers)
+        self.clusters = clustered(layers)
         super().__init__(name, sources, edge, elements_in=elements, bits_in=1, elements_out=groups,
                          bits_out=(len(layers[-1][1]) // groups).bit_length())
         self.made = functools.cache(self.made)
@@ -84,14 +84,14 @@ class LookupStage(Stage):
         return {"lanes": 0, "bram_words": []}
 
     def facts(self, options):
-        return {"layers": [len(own) for _, own in self.layers], "used": self.used, "lanes": options.lanes,
+        return {"layers": [len(own) for _, own in self.layers], "clusters": self.clusters, "lanes": options.lanes,
                 "blocks": options.blocks}
 
     def build(self, options):
         return LookupUnit(self.name, self.made(options.fabric, options.depth), **self.facts(options))
 
     def _gather(self, options):
-        return Gather(self.elements_in, options.lanes, self.used, options.blocks)
+        return Gather(self.elements_in, options.lanes, self.clusters, options.blocks)
 
     def held(self, options):
         """What holds the input, nothing where it comes in one word: block RAMs, flip-flops, and memories beside them, (width,
