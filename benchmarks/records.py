@@ -12,6 +12,7 @@ layers unfolded, is in ``benchmarks/unfolded.py``.
 """
 
 import argparse
+import dataclasses
 import json
 import re
 import subprocess
@@ -22,14 +23,15 @@ from pathlib import Path
 
 from table import RESULTS, publish, versions
 
-from bnnhw import accelerator, folding, models, tools, verify
+from bnnhw import accelerator, boards, devices, folding, models, planfile, tools, verify
 from bnnhw.lower import lower
+from bnnhw.planner.goals import Planner
 from bnnhw.simulator import Simulator, encode
 
 # name -> (network, board or fabric, test images, the clock to build for)
 CASES = {
     "up5k": ("mnist-lut4", "icebreaker", 10_000, 60e6),
-    "ecp5-25f": ("mnist-lut4-wide", "ulx3s-25f", 10_000, 48e6),
+    "ecp5-25f": ("mnist-lut6-wide", "ulx3s-25f", 10_000, 48e6),
     "xc7": ("mnist-lut6", "xc7", 10_000, 100e6),
 }
 SYNTHESIS = "synth_xilinx -flatten -noclkbuf -noiopad -nowidelut -top bnnhw_top"
@@ -44,10 +46,21 @@ def interval(network, clock_hz, fabric, images):
     return facts["interval_cycles"], facts["right"]
 
 
+def plan_of(network, board, clock_hz):
+    """The planner's plan for a board, but that pixels are taken one by one: those that no table reads are then not kept."""
+    device = devices.find(board.device)
+    planner = Planner(lower(network), device, board.whole_hz(clock_hz), board, fabric=device.family)
+    plan = folding.choose(network, planner, fps=1).plan
+    options = {name: one.model_copy(update={"lanes": 1}) if one.kind == "lookup-class" else one
+               for name, one in plan.options.items()}
+    return dataclasses.replace(plan, options=options)
+
+
 def on_board(network, board, images, clock_hz):
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "bnnhw.build", network, "--board", board, "--clock", str(clock_hz), "--fps", "1",
+        Path(folder, "plan.toml").write_text(planfile.dumps(plan_of(models.load(network).network, boards.find(board), clock_hz)))
+        command = [sys.executable, "-m", "bnnhw.build", network, "--board", board, "--plan", f"{folder}/plan.toml",
                    "--verify", str(images), "--bitstream", "--verify-netlist", str(images), "-o", f"{folder}/out"]
         subprocess.run(command, check=True)
         facts = json.loads(Path(folder, "out", "report.json").read_text())

@@ -19,8 +19,8 @@ from table import RESULTS, publish, versions
 
 from bnnhw import artifact, datasets, reference
 
-SEEDS = {"mnist-lut4": 5, "mnist-lut4-small": 1, "mnist-lut4-wide": 1, "mnist-lut6": 2, "mnist-sparse-xnor": 1,
-         "fashion-lut4": 1}     # how many, from 0
+SEEDS = {"mnist-lut4": 5, "mnist-lut4-small": 1, "mnist-lut4-wide": 1, "mnist-lut6": 2, "mnist-lut6-wide": 1,
+         "mnist-sparse-xnor": 1, "fashion-lut4": 1}     # how many, from 0
 
 
 def train(recipe, seed, folder, threads):
