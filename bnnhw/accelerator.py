@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from . import __version__
 from .gateware.axi_stream import AxiStreamTop
+from .gateware.frames import TaskQueue
 
 __all__ = ["TOP", "Core", "Tap", "top", "taps", "verilog"]
 
@@ -33,16 +34,20 @@ class Core(wiring.Component):
     -------
     i : :py:`In(stream.Signature(ArrayLayout(8, input_lanes * element_bytes)))`
         Each element padded to whole bytes, the first in the least significant bits.
+    task : :py:`In(stream.Signature(range(tasks)))`
+        Where there are several tasks that of each frame, taken at the latest when its first word is: a stage waits for it. There
+        is room for those of so many frames as are on their way when none is held up, and two more.
     o : :py:`Out(stream.Signature(StructLayout({"data": signed(8 * bytes_per_beat), "last": 1})))`
     """
     def __init__(self, plan):
+        self.tasks, self.frames = plan.tasks, frames_in_flight(plan) if plan.tasks > 1 else 0
         self.elements = [(element, element.build()) for element in plan.elements]
         self.modules = {element.name: component.modules for element, component in self.elements if hasattr(component, "modules")}
         beat = data.StructLayout({"data": signed(8 * plan.bytes_per_beat), "last": 1})
         super().__init__({
             "i": In(stream.Signature(data.ArrayLayout(8, plan.input_lanes * plan.element_bytes))),
             "o": Out(stream.Signature(beat)),
-        })
+        } | ({"task": In(stream.Signature(range(self.tasks)))} if self.tasks > 1 else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -59,8 +64,24 @@ class Core(wiring.Component):
                 _show(m, _inner(element.name, k), *wires)
         result, = streams.values()
         _join(m, result, self.o)
+        if self.tasks > 1:
+            self._hand_out(m)
 
         return m
+
+    def _hand_out(self, m):
+        """Give every stage with banks the task of each frame, through a queue of its own."""
+        queues = []
+        for element, component in self.elements:
+            if element.stage and element.stage.tasks > 1:
+                # No operation's name begins like this.
+                m.submodules[f"_task_{element.name}"] = queue = TaskQueue(self.tasks, self.frames)
+                wiring.connect(m, queue.o, component.task)
+                queues.append(queue)
+        room = Cat(queue.i.ready for queue in queues).all()
+        m.d.comb += self.task.ready.eq(room)
+        for queue in queues:
+            m.d.comb += [queue.i.payload.eq(self.task.payload), queue.i.valid.eq(self.task.valid & room)]
 
 
 def _ports(component, letter, names):
@@ -138,11 +159,16 @@ def taps(plan):
     return found
 
 
+def frames_in_flight(plan):
+    """Frames for which there is room in what goes beside the stages: those that are on their way, and two more."""
+    return plan.schedule.frames + 2
+
+
 def top(plan, core=None):
     """The accelerator with its AXI4-Stream ports around its :class:`Core`, as an Amaranth component."""
     return AxiStreamTop(core or Core(plan), lanes=plan.input_lanes * plan.element_bytes,
                         frame_elements=plan.frame_elements * plan.element_bytes, result_beats=plan.result_beats,
-                        bytes_per_beat=plan.bytes_per_beat, frames_in_flight=plan.schedule.frames + 2)
+                        bytes_per_beat=plan.bytes_per_beat, frames_in_flight=frames_in_flight(plan), tasks=plan.tasks)
 
 
 def verilog(plan, *, cells=False):

@@ -10,10 +10,11 @@ from .anchors import anchor
 from .boards.base import TOP as BOARD_TOP
 from .families import FAMILIES
 from .gateware.link import identity_of
+from .plan import PlanError
 from .updating.base import Base
 from .verify import images_for, summary
 
-__all__ = ["ClockMissed", "identity", "make_bitstream", "update"]
+__all__ = ["ClockMissed", "check_link", "identity", "make_bitstream", "update"]
 
 SEEDS = 3       # placements that are tried until the clock is met
 FEW_CELLS, FEW_OF = 8, 0.1      # of a circuit's cells that synthesis may find out to be constants, or equal to others
@@ -33,8 +34,19 @@ class ClockMissed(implement.ImplementError):
         self.fmax_hz = fmax_hz
 
 
+def check_link(network):
+    """Raise :exc:`PlanError` where a board's link cannot say all that the accelerator must be told."""
+    if network.task:
+        raise PlanError(f"the network has {network.tasks} tasks: a board's link cannot choose one yet; without --board its "
+                        "Verilog takes the task at the port s_axis_tuser")
+
+
 def identity(plan):
-    """What a board with ``plan``'s accelerator says of itself (:class:`bnnhw.protocol.Identity`)."""
+    """What a board with ``plan``'s accelerator says of itself (:class:`bnnhw.protocol.Identity`).
+
+    Raises :exc:`PlanError`, as :func:`check_link` does.
+    """
+    check_link(plan.network)
     return identity_of(bytes.fromhex(plan.network.digest), clock_hz=plan.clock_hz,
                        frame_bytes=plan.frame_elements * plan.element_bytes, lanes=plan.input_lanes * plan.element_bytes,
                        result_beats=plan.result_beats, bytes_per_beat=plan.bytes_per_beat,

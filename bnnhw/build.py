@@ -13,7 +13,7 @@ from rich.console import Console
 
 from . import artifact, boards, buffers, closure, deliver, devices, folding, models, owndata, planfile, report, testbench, verify
 from .accelerator import verilog
-from .bitstream import make_bitstream
+from .bitstream import check_link, make_bitstream
 from .errors import UsageError, UserError
 from .families import FAMILIES
 from .lower import lower
@@ -255,7 +255,7 @@ def build(name, found, plan, folder, *, board=None, images=0, netlist_images=0, 
                           narrator=narrator)
         facts |= {"why": why, "rounds": rounds}
         facts["tools"] = tools or report.versions(_tools(board if bitstream else None, simulated=images or netlist_images))
-        inputs = verify.images_for(plan.network, images, dataset)[0] if images else None
+        inputs = verify.frames_for(plan.network, images, dataset)[0] if images else None
         (stage / "report.html").write_text(report.page(facts, plan, inputs=inputs), encoding="utf-8")
         (stage / "report.json").write_text(json.dumps(facts, indent=2) + "\n")
         folder.mkdir(exist_ok=True)
@@ -276,6 +276,8 @@ def run(args):
     path = models.path(args.model)
     found = artifact.load(path)
     board = boards.find(args.board) if args.board else None
+    if board:
+        check_link(found.network)
     device = devices.find(board.device if board else args.device) if board or args.device else None
     usual_hz = board.clock_hz if board else DEFAULT_CLOCK_HZ
     whys = {}       # by clock

@@ -49,7 +49,7 @@ class Mismatch:
                 f" (edge {self.edge!r}; {self.count} of its {self.size} values differ)")
 
 
-def compare(network, x, result):
+def compare(network, x, result, task=None):
     """Compare a run with the golden model.
 
     Parameters
@@ -61,6 +61,8 @@ def compare(network, x, result):
         What was sent.
     result : :class:`bnnhw.simulate.Result`
         Its ``edges`` are compared as well.
+    task : int array (N,), optional
+        Of each image, where the network has several.
 
     Returns
     -------
@@ -78,7 +80,7 @@ def compare(network, x, result):
         layers[scores, "result"] = "result"
     got[output] = result.beats[:, -1:]
     names = {key if isinstance(key, str) else key[0] for key in got}
-    golden = reference.run(network, x, keep=names)
+    golden = reference.run(network, x, keep=names, task=task)
     order = {name: place for place, name in enumerate(network.operations)}
 
     found = []

@@ -9,6 +9,10 @@ def template(plan):
     """Verilog that shows how to instantiate the accelerator, with a comment for every port."""
     into, out = 8 * plan.input_lanes * plan.element_bytes, 8 * plan.bytes_per_beat
     beats = plan.frame_elements // plan.input_lanes
+    task, why = "", "too short or too long"
+    if plan.tasks > 1:
+        width, why = (plan.tasks - 1).bit_length(), f"{why}, or there is no such task"
+        task = f"    .s_axis_tuser  (task),               // [{width - 1}:0], 0 to {plan.tasks - 1}: of its first beat\n"
     what = f"{plan.result_beats - 1} scores, then the class" if plan.scores else "the class"
     return f"""\
 // How to instantiate the accelerator. Network SHA-256: {plan.network.digest}
@@ -21,11 +25,11 @@ def template(plan):
     .s_axis_tvalid (pixels_valid),
     .s_axis_tready (pixels_ready),
     .s_axis_tlast  (pixels_last),        // on beat {beats} of a frame
-    .m_axis_tdata  (result),             // [{out - 1}:0]{', signed' if plan.scores else ''}
+{task}    .m_axis_tdata  (result),             // [{out - 1}:0]{', signed' if plan.scores else ''}
     .m_axis_tvalid (result_valid),
     .m_axis_tready (result_ready),
     .m_axis_tlast  (result_last),        // on the class
-    .m_axis_tuser  (result_bad_frame)    // the frame's packet was too short or too long
+    .m_axis_tuser  (result_bad_frame)    // the frame's packet was {why}
 );
 """
 

@@ -6,7 +6,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from . import datasets, models, owndata, reference
+from . import datasets, models, owndata, reference, tasks
 from .datasets import Split
 from .errors import UsageError, UserError
 
@@ -39,7 +39,7 @@ def inputs_for(network, split):
     return images.reshape(len(images), *type.shape)
 
 
-def evaluate(network, split, images=None, progress=lambda done: None):
+def evaluate(network, split, images=None, progress=lambda done: None, task=None):
     """How many images the golden model gets right.
 
     Parameters
@@ -51,6 +51,8 @@ def evaluate(network, split, images=None, progress=lambda done: None):
         The first so many; all by default.
     progress : callable (int)
         Told how many are done.
+    task : int, optional
+        Of all images, where the network has several.
 
     Returns
     -------
@@ -68,7 +70,7 @@ def evaluate(network, split, images=None, progress=lambda done: None):
     right = 0
     for start in range(0, count, BATCH):
         part = slice(start, min(start + BATCH, count))
-        right += int(np.count_nonzero(reference.run(network, x[part])[network.outputs[0]] == split.labels[part]))
+        right += int(np.count_nonzero(reference.run(network, x[part], task=task)[network.outputs[0]] == split.labels[part]))
         progress(part.stop)
     return right, count
 
@@ -90,6 +92,8 @@ def run(args):
     if args.data and args.split:
         raise UsageError("--split belongs to a data set, not to --data")
     found = models.load(args.model)
+    if found.network.task:
+        return _each_task(args, found)
     if args.data:
         own = owndata.inputs(found, args.data)
         if own.labels is None:
@@ -109,6 +113,28 @@ def run(args):
                           "right": right, "total": total}))
     else:
         print(f"{right}/{total} ({right / total:.2%}) of {what} right")
+
+
+def _each_task(args, found):
+    """Say for each task of the sequence that a network was trained on how many of its images are right."""
+    name, part = found.provenance.get("dataset"), args.split or "test"
+    if args.dataset or args.data:
+        raise EvaluationError(f"the network has {found.network.tasks} tasks: it can be tried on nothing but the sequence that it "
+                              "was trained on")
+    if len(tasks.SEQUENCES.get(name, ())) != found.network.tasks:
+        raise EvaluationError("the network has several tasks, but does not say what it was trained on")
+    splits, rows = tasks.load(name, part), []
+    for k, task in enumerate(splits.tasks):
+        right, total = evaluate(found.network, splits.of(k), args.images, task=k)
+        rows.append({"task": str(task), "right": right, "total": total})
+        if not args.json:
+            print(f"task {k} ({task}): {right}/{total} ({right / total:.2%}) of the {part} images right")
+    right, total = (sum(row[key] for row in rows) for key in ("right", "total"))
+    if args.json:
+        print(json.dumps({"model": str(args.model), "network": found.network.digest, "dataset": name, "split": part,
+                          "tasks": rows, "right": right, "total": total}))
+    else:
+        print(f"all: {right}/{total} ({right / total:.2%})")
 
 
 def _dataset(args, found):

@@ -3,10 +3,15 @@
 from pathlib import Path
 
 from . import models
+from .errors import UserError
 from .exporters import plain, qonnx
 from .files import atomic_write
 
 __all__ = ["add_arguments", "run"]
+
+
+class ExportingError(UserError, ValueError):
+    """A network that other tools' formats cannot hold."""
 
 
 def add_arguments(parser):
@@ -19,6 +24,8 @@ def add_arguments(parser):
 
 def run(args):
     found = models.load(args.model)
+    if found.network.task:
+        raise ExportingError(f"the network has {found.network.tasks} tasks: there is no ONNX of such, which would choose banks")
     model = (plain if args.plain else qonnx).to_model(found.network, found.classes)
     output = Path(args.output or f"{Path(args.model).stem}.onnx")
     atomic_write(output, model.SerializeToString(deterministic=True))

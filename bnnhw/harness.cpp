@@ -43,6 +43,12 @@ template <typename Port> int64_t get_signed(const Port& port, size_t count) {
     return static_cast<int64_t>(value << unused) >> unused;
 }
 
+// The frame's task on the port s_axis_tuser, which only an accelerator with several tasks has.
+template <typename Top> auto put_task(Top& top, unsigned task, int) -> decltype(top.s_axis_tuser, void()) {
+    top.s_axis_tuser = task;
+}
+template <typename Top> void put_task(Top&, unsigned, long) {}
+
 class Random {  // xorshift64*
     uint64_t state;
 public:
@@ -162,6 +168,13 @@ int main(int argc, char** argv) {
     FILE* input = open(args["frames"], "rb");
     if (std::fread(frames.data(), 1, frames.size(), input) != frames.size()) stop(EXIT_USAGE, "usage frames too short");
     std::fclose(input);
+    Bytes tasks(count);
+    const unsigned task_mask = args.count("task_mask") ? std::stoul(args["task_mask"]) : 0;
+    if (task_mask) {
+        input = open(args["tasks"], "rb");
+        if (std::fread(tasks.data(), 1, tasks.size(), input) != tasks.size()) stop(EXIT_USAGE, "usage tasks too short");
+        std::fclose(input);
+    }
     std::vector<int64_t> beats(count * beats_out);
     std::vector<Record> records(count);
 
@@ -206,6 +219,10 @@ int main(int argc, char** argv) {
         const bool running = cycle >= 0;
         if (running && !offering && sent < count * beats_in) offering = source.happens(p_valid);
         if (offering) put(top.s_axis_tdata, &frames[sent * lanes], lanes);
+        if (offering) {     // of later beats another one, which must not count
+            const unsigned task = tasks[sent / beats_in];
+            put_task(top, (sent % beats_in == 0 ? task : ~task) & task_mask, 0);
+        }
         top.s_axis_tlast = offering && sent % beats_in == beats_in - 1;
         top.s_axis_tvalid = offering;
         top.m_axis_tready = running && sink.happens(p_ready);

@@ -37,7 +37,7 @@ def describe(found):
             "name": name, "kind": operation.kind, "inputs": list(operation.inputs), "shape": list(type.shape),
             "lo": type.lo, "hi": type.hi, "step": type.step,
             "weight_bits": sum(getattr(operation, key).size for key in ("weights", "tables") if hasattr(operation, key)),
-            "falling": int(operation.falling.sum()) if operation.kind == "Threshold" else 0,
+            "falling": int(operation.falling.sum()) if operation.kind in ("Threshold", "BankThreshold") else 0,
         })
     return {"network": network.digest, "operations": operations, "outputs": list(network.outputs),
             "classes": list(found.classes), "provenance": found.provenance}
@@ -66,6 +66,8 @@ def run(args):
     if args.data and not args.plot:
         raise UsageError("--data belongs to --plot")
     loaded = models.load(args.model)
+    if args.plot and loaded.network.task:
+        raise InfoError(f"the network has {loaded.network.tasks} tasks: there is no picture of such yet")
     if args.plot:
         return _plot(args, loaded)
     found = describe(loaded)

@@ -12,6 +12,8 @@ from .ir import (
     Add,
     Affine,
     ArgMax,
+    BankAffine,
+    BankThreshold,
     Dense,
     Flatten,
     Input,
@@ -25,6 +27,7 @@ from .sparse import GroupSum, Lookup, Thermometer
 from .stages import (
     AddStage,
     AffineStage,
+    BankAffineStage,
     ClassStage,
     ConvStage,
     DenseStage,
@@ -70,7 +73,8 @@ class _Lowering:
             ends, middles = ", ".join(f"...{end}" for end in RESERVED_ENDS), ", ".join(f"...{m}..." for m in RESERVED_MIDDLE)
             _refuse(name, f"the hardware needs this name for itself (as {', '.join(RESERVED)}, {ends}, {middles}): "
                           "choose another")
-        sources = [self.made[source] for source in operation.inputs if self.made[source] is not None]
+        sources = [self.made[source] for source in operation.inputs
+                   if source != self.network.task and self.made[source] is not None]
         self.stages.append(kind(name, sources, edge if edge in self.given.operations else None, **facts))
         self.made[edge] = name
 
@@ -109,7 +113,9 @@ class _Lowering:
         if not isinstance(operation, Dense):
             facts |= {"image": type.shape[:2], "stride": operation.stride, "padding": operation.padding, "fill": matches.fill}
         taker = self.only_taker(operation.name)
-        if isinstance(taker, Threshold) and taker.levels.shape[1] == 1:     # rising: rewritten so
+        if isinstance(taker, BankThreshold) and isinstance(operation, Dense) and taker.levels.shape[2] == 1:
+            edge, result = taker.name, matches.signs(taker.levels[:, :, 0], taker.falling)
+        elif isinstance(taker, Threshold) and taker.levels.shape[1] == 1:     # rising: rewritten so
             edge, result = taker.name, matches.signs(taker.levels[:, 0])
         else:
             edge, result = operation.name, matches.codes(self.network.types[operation.name])
@@ -128,6 +134,18 @@ class _Lowering:
         result = self.network.types[operation.name]
         offsets = operation.scale * type.lo + operation.offset - result.lo
         self.add(AffineStage, operation, operation.name, elements=type.size, bits=type.bits, width=result.bits,
+                 scale=(operation.scale * type.step // result.step).tolist(), offset=(offsets // result.step).tolist())
+
+    def bank_threshold(self, operation, type, task):
+        if operation.name not in self.made:
+            _refuse(operation.name, "there is hardware for banks of thresholds of one level only, that alone take a Dense")
+
+    def bank_affine(self, operation, type, task):
+        if len(type.shape) != 1:
+            _refuse(operation.name, f"there is hardware for banks of scales and offsets of a vector, not of shape {type.shape}")
+        result = self.network.types[operation.name]
+        offsets = operation.scale * type.lo + operation.offset - result.lo
+        self.add(BankAffineStage, operation, operation.name, elements=type.size, bits=type.bits, width=result.bits,
                  scale=(operation.scale * type.step // result.step).tolist(), offset=(offsets // result.step).tolist())
 
     def add_up(self, operation, first, second):
@@ -189,8 +207,9 @@ class _Lowering:
         self.add(ScoresStage, operation, name, bytes_per_beat=-(-width // 8), lo=type.lo, step=type.step, **facts)
 
     def run(self):
-        if len(self.network.inputs) != 1:
-            _refuse(self.network.inputs[1], f"one input is possible, not {len(self.network.inputs)}")
+        inputs = [name for name in self.network.inputs if name != self.network.task]
+        if len(inputs) != 1:
+            _refuse(inputs[1], f"one input is possible, not {len(inputs)}")
         ends = [operation for operation in self.network.operations.values() if isinstance(operation, ArgMax)]
         if len(ends) != 1:
             _refuse(self.network.outputs[0], f"a network must end in one ArgMax, not in {len(ends)}")
@@ -198,9 +217,12 @@ class _Lowering:
             if name not in (ends[0].name, *ends[0].inputs):
                 _refuse(name, "only a class and its scores can be outputs")
         actions = {Threshold: self.threshold, MaxPool2d: self.pool, SumPool2d: self.pool, Affine: self.affine, Add: self.add_up,
-                   ArgMax: self.result, Thermometer: self.thermometer, Lookup: self.lookup, GroupSum: self.votes}
+                   ArgMax: self.result, Thermometer: self.thermometer, Lookup: self.lookup, GroupSum: self.votes,
+                   BankThreshold: self.bank_threshold, BankAffine: self.bank_affine}
         actions |= dict.fromkeys(WEIGHTED, self.weighted)
         for name, operation in self.network.operations.items():
+            if name == self.network.task:
+                continue
             if isinstance(operation, Input):
                 self.input(operation, self.network.types[name])
             elif isinstance(operation, Flatten):
@@ -216,7 +238,7 @@ def lower(network, *, scores=False):
     Parameters
     ----------
     network : Network
-        With one input, and one ArgMax at its end.
+        With one input besides the task, and one ArgMax at its end.
     scores : bool
         Whether the result carries the scores besides the class.
 

@@ -34,10 +34,15 @@ class Matching:
     reach: list
     fill: int
 
-    def signs(self, levels):
-        """The unit's result that is 1 where ``s >= levels[neuron]``."""
+    def signs(self, levels, falling=None):
+        """The unit's result that is 1 where ``s >= levels[neuron]``, and where ``s <= levels[neuron]`` of those that are falling.
+
+        With banks both have a row for each task, and there is one border.
+        """
+        if falling is not None:     # s <= t is not s >= t + step
+            levels = np.asarray(levels) + self.step * np.asarray(falling)
         counts = -(-(np.asarray(levels) - self.base) // self.step)
-        return Signs(np.clip(counts, 0, np.array(self.reach) + 1).tolist())
+        return Signs(np.clip(counts, 0, np.array(self.reach) + 1).tolist(), None if falling is None else falling.tolist())
 
     def codes(self, type):
         """The unit's result that is the code of s in ``type``."""

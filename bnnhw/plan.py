@@ -136,6 +136,11 @@ class Plan:
         """What a result is, in a plan's file and in reports: ``"scores"`` (the class with them) or ``"class"``."""
         return "scores" if self.scores else "class"
 
+    @property
+    def tasks(self):
+        """How many tasks the hardware knows: with more than one each frame comes with its number."""
+        return max(stage.tasks for stage in self.stages)
+
     def lanes_out(self, name):
         """Elements per word at the output of stage ``name``."""
         stage = next(stage for stage in self.stages if stage.name == name)

@@ -31,7 +31,7 @@ class Check:
         return len({mismatch.image for mismatch in self.mismatches})
 
 
-def check(plan, verilog, x, *, p_valid=1.0, p_ready=1.0, seed=0, trace=None, say=lambda text: None, progress=None):
+def check(plan, verilog, x, *, task=None, p_valid=1.0, p_ready=1.0, seed=0, trace=None, say=lambda text: None, progress=None):
     """Run ``x`` through ``verilog`` and compare all edges of the network with the golden model.
 
     Parameters
@@ -40,7 +40,7 @@ def check(plan, verilog, x, *, p_valid=1.0, p_ready=1.0, seed=0, trace=None, say
         What the Verilog was made from.
     verilog : str or Path
     x : int array (N, *shape)
-    p_valid, p_ready, seed, trace, progress
+    task, p_valid, p_ready, seed, trace, progress
         As of :meth:`Simulator.run`.
     say : callable (str)
         Told when a long compilation starts.
@@ -56,9 +56,9 @@ def check(plan, verilog, x, *, p_valid=1.0, p_ready=1.0, seed=0, trace=None, say
     """
     simulator = Simulator.of_plan(plan, verilog, taps=accelerator.taps(plan), say=say)
     patience = PATIENCE_INTERVALS * (plan.cycles_per_inference + plan.latency_cycles + 100) / min(p_valid, p_ready)
-    result = simulator.run(encode(plan.network, x), p_valid=p_valid, p_ready=p_ready, seed=seed, patience=int(patience),
-                           trace=trace, taps=True, progress=progress)
-    return Check(result, compare(plan.network, x, result))
+    result = simulator.run(encode(plan.network, x), task=task, p_valid=p_valid, p_ready=p_ready, seed=seed,
+                           patience=int(patience), trace=trace, taps=True, progress=progress)
+    return Check(result, compare(plan.network, x, result, task))
 
 
 def add_arguments(parser):
@@ -89,15 +89,15 @@ def run(args):
         count = args.images or len(data.x)
     else:
         data, count = found_model.provenance.get("dataset"), args.images or IMAGES
-    x, labels = verify.images_for(plan.network, count, data)
+    x, labels, task = verify.frames_for(plan.network, count, data)
     with Progress(TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console,
                   disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("", total=len(x), start=False)
+        shown = bar.add_task("", total=len(x), start=False)
 
         def progress(done, total):
-            bar.start_task(task)
-            bar.update(task, completed=done)
-        found = check(plan, verilog, x, p_valid=args.stalls[0], p_ready=args.stalls[1], seed=args.seed,
+            bar.start_task(shown)
+            bar.update(shown, completed=done)
+        found = check(plan, verilog, x, task=task, p_valid=args.stalls[0], p_ready=args.stalls[1], seed=args.seed,
                       trace=args.trace, progress=progress,
                       say=lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True))
     result = found.result

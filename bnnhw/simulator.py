@@ -132,6 +132,8 @@ class Simulator:
         Those of them that come from the buffers behind forks: one that is full is named.
     rings : sequence of :class:`bnnhw.rings.Ring`
         Buffers whose greatest fill a run gives, where the Verilog still has them.
+    tasks : int
+        How many tasks the accelerator knows.
     options : sequence of str
         More options for Verilator.
     optimize : str
@@ -140,7 +142,7 @@ class Simulator:
         Told when a long compilation starts.
     """
     def __init__(self, verilog, *, top=TOP, lanes, frame_bytes, result_beats, bytes_per_beat, taps=(), streams=(),
-                 branches=(), rings=(), options=(), optimize=verilated.FAST, say=lambda text: None):
+                 branches=(), rings=(), tasks=1, options=(), optimize=verilated.FAST, say=lambda text: None):
         if frame_bytes % lanes:
             raise ValueError(f"lanes must divide the frame's {frame_bytes} bytes, not be {lanes}")
         if not 1 <= bytes_per_beat <= 8:
@@ -151,7 +153,7 @@ class Simulator:
         self.streams, self.branches = ("s_axis", *streams, "m_axis"), frozenset(branches)
         self.rings = tuple(rings) if f"{top}.{CORE} " in self.verilog else ()
         self.lanes, self.frame_bytes = lanes, frame_bytes
-        self.result_beats, self.bytes_per_beat = result_beats, bytes_per_beat
+        self.result_beats, self.bytes_per_beat, self.tasks = result_beats, bytes_per_beat, tasks
 
     @classmethod
     def of_plan(cls, plan, verilog, *, taps=(), **more):
@@ -160,7 +162,7 @@ class Simulator:
                    frame_bytes=plan.frame_elements * plan.element_bytes, result_beats=plan.result_beats,
                    bytes_per_beat=plan.bytes_per_beat, taps=taps,
                    streams=[name for element in plan.elements for name in element.streams], branches=plan.branches,
-                   rings=rings(plan), **more)
+                   rings=rings(plan), tasks=plan.tasks, **more)
 
     def program(self, trace=False):
         """The compiled program, a Path. Raises :exc:`~bnnhw.tools.ToolMissing` or :exc:`~bnnhw.tools.ToolError`."""
@@ -173,13 +175,16 @@ class Simulator:
         return verilated.compile(self.verilog, HARNESS, top=self.top, options=self.options, settings=visible,
                                  optimize=self.optimize, trace=trace, say=self.say)
 
-    def run(self, frames, *, p_valid=1.0, p_ready=1.0, seed=0, patience=PATIENCE, trace=None, taps=False, progress=None):
+    def run(self, frames, *, task=None, p_valid=1.0, p_ready=1.0, seed=0, patience=PATIENCE, trace=None, taps=False,
+            progress=None):
         """Send frames and collect the results.
 
         Parameters
         ----------
         frames : uint8 array (N, frame_bytes)
             Sent back to back.
+        task : int array (N,), optional
+            Each frame's, where the accelerator knows several.
         p_valid, p_ready : float
             Chances per cycle that a beat is offered and that a result beat is taken; an offer stands until it is taken.
         seed : int
@@ -204,6 +209,9 @@ class Simulator:
         frames = np.ascontiguousarray(frames)
         if frames.dtype != np.uint8 or frames.shape[1:] != (self.frame_bytes,) or not len(frames):
             raise ValueError(f"frames must be uint8 (N, {self.frame_bytes}), not {frames.dtype} {frames.shape}")
+        if (task is None) != (self.tasks == 1) or task is not None and not (
+                len(task) == len(frames) and 0 <= min(task) and max(task) < 1 << (self.tasks - 1).bit_length()):
+            raise ValueError(f"the accelerator knows {self.tasks} task{'s' * (self.tasks > 1)}, and each frame must have its own")
         if not (0 < p_valid <= 1 and 0 < p_ready <= 1):
             raise ValueError(f"p_valid and p_ready must be above 0 and at most 1, not {p_valid} and {p_ready}")
         program = self.program(trace is not None)
@@ -216,6 +224,9 @@ class Simulator:
                 "bytes_per_beat": self.bytes_per_beat, "p_valid": p_valid, "p_ready": p_ready, "seed": seed,
                 "patience": patience, "drain": DRAIN, "scope": f"{self.top}.{CORE}",
             }
+            if task is not None:
+                np.asarray(task, np.uint8).tofile(folder / "tasks")
+                settings |= {"tasks": folder / "tasks", "task_mask": (1 << (self.tasks - 1).bit_length()) - 1}
             if trace is not None:
                 settings["trace"] = Path(trace).resolve()
             settings |= {f"ring.{ring.name}": f"{ring.register}:{self.top}.{CORE}.{ring.module}" for ring in self.rings}

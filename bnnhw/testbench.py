@@ -6,7 +6,7 @@ import numpy as np
 from . import reference
 from .accelerator import TOP
 from .simulator import encode
-from .verify import images_for
+from .verify import frames_for
 
 __all__ = ["FRAMES", "files"]
 
@@ -24,7 +24,7 @@ TEMPLATE = """\
 //
 // Both files are Verilog-2005, not SystemVerilog, in which an initial value is no event: registers would start as x.
 //
-// {name}_tb_input.hex: a word per beat, {{s_axis_tlast, s_axis_tdata}}. {frames} whole frames, then a packet that is too short
+// {name}_tb_input.hex: a word per beat, {{{inputs_are}}}. {frames} whole frames, then a packet that is too short
 // and one that is too long. {name}_tb_expected.hex: {{m_axis_tuser, m_axis_tlast, m_axis_tdata}}, from the golden model.
 
 `timescale 1ns / 1ps
@@ -35,7 +35,7 @@ module {top}_tb;
     localparam STALLS_FROM = {stalls_from};    // beat of the input from which both sides stall at random
     localparam PATIENCE = {patience};       // cycles without a result beat
 
-    reg [{in_bits}:0] inputs [0:INPUTS - 1];
+    reg [{most}:0] inputs [0:INPUTS - 1];
     reg [{out_bits} + 1:0] expected [0:OUTPUTS - 1];
     initial begin
         $readmemh("{name}_tb_input.hex", inputs);
@@ -49,7 +49,7 @@ module {top}_tb;
     reg [{in_bits} - 1:0] s_axis_tdata = 0;
     reg s_axis_tvalid = 0;
     reg s_axis_tlast = 0;
-    reg m_axis_tready = 0;
+{task_register}    reg m_axis_tready = 0;
     wire s_axis_tready;
     wire [{out_bits} - 1:0] m_axis_tdata;
     wire m_axis_tvalid;
@@ -60,7 +60,7 @@ module {top}_tb;
     {top} dut (
         .aclk(aclk), .aresetn(aresetn),
         .s_axis_tdata(s_axis_tdata), .s_axis_tvalid(s_axis_tvalid), .s_axis_tready(s_axis_tready),
-        .s_axis_tlast(s_axis_tlast),
+        .s_axis_tlast(s_axis_tlast),{task_port}
         .m_axis_tdata(m_axis_tdata), .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready),
         .m_axis_tlast(m_axis_tlast), .m_axis_tuser(m_axis_tuser)
     );
@@ -85,7 +85,7 @@ module {top}_tb;
         if (cycle > 5) begin
             if (!s_axis_tvalid || s_axis_tready) begin
                 if (sent < INPUTS && (sent < STALLS_FROM || noise[0])) begin
-                    {{s_axis_tlast, s_axis_tdata}} <= inputs[sent];
+                    {{{inputs_are}}} <= inputs[sent];
                     s_axis_tvalid <= 1;
                     sent <= sent + 1;
                 end else begin
@@ -135,7 +135,7 @@ def _packets(plan, x):
     return packets, beat
 
 
-def _results(plan, packets):
+def _results(plan, packets, task):
     """What each packet gives, int64 array (N, result_beats): the golden model on the frame that is made of it."""
     network = plan.network
     type = network.types[network.inputs[0]]
@@ -145,7 +145,7 @@ def _results(plan, packets):
     x = type.lo + type.step * codes.sum(axis=2).reshape(-1, *type.shape)
     output = network.outputs[0]
     scores = network.operations[output].inputs[0]
-    edges = reference.run(network, x, keep=[scores, output])
+    edges = reference.run(network, x, keep=[scores, output], task=task)
     return np.concatenate([*([edges[scores]] if plan.scores else []), edges[output][:, None]], axis=1)
 
 
@@ -166,21 +166,30 @@ def files(plan, name, frames=FRAMES):
     dict file name -> text
         ``NAME_tb.v``, ``NAME_tb_input.hex`` and ``NAME_tb_expected.hex``.
     """
-    packets, beat = _packets(plan, images_for(plan.network, frames)[0])
+    x, _, task = frames_for(plan.network, frames)
+    packets, beat = _packets(plan, x)
+    task_bits = (plan.tasks - 1).bit_length()
+    if task is not None:
+        task = np.resize(task, len(packets))
+    numbers = np.zeros(len(packets), int) if task is None else task
     in_bits, out_bits = 8 * beat, 8 * plan.bytes_per_beat
     inputs, expected, beats = [], [], plan.result_beats
-    for packet, _ in packets:
+    for (packet, _), number in zip(packets, numbers.tolist(), strict=True):
         words = packet.reshape(-1, beat)
+        # Of later beats another task, which must not count.
         inputs += [int.from_bytes(word.tobytes(), "little") | (k == len(words) - 1) << in_bits
-                   for k, word in enumerate(words)]
-    for (_, whole), values in zip(packets, _results(plan, packets).tolist(), strict=True):
+                   | ((~number if k else number) & (1 << task_bits) - 1) << in_bits + 1 for k, word in enumerate(words)]
+    for (_, whole), values in zip(packets, _results(plan, packets, task).tolist(), strict=True):
         expected += [value % (1 << out_bits) | (k == beats - 1) << out_bits | (not whole) << out_bits + 1
                      for k, value in enumerate(values)]
     text = TEMPLATE.format(
         top=TOP, name=name, digest=plan.network.digest, frames=frames, inputs=len(inputs), outputs=len(expected),
+        most=in_bits + task_bits, inputs_are=("s_axis_tuser, " if task_bits else "") + "s_axis_tlast, s_axis_tdata",
+        task_register=f"    reg [{task_bits - 1}:0] s_axis_tuser = 0;\n" if task_bits else "",
+        task_port=" .s_axis_tuser(s_axis_tuser)," if task_bits else "",
         stalls_from=frames // 2 * (plan.frame_elements // plan.input_lanes), in_bits=in_bits, out_bits=out_bits,
         beats=beats, patience=PATIENCE_INTERVALS * (plan.cycles_per_inference + plan.latency_cycles + 100))
-    digits = [-(-bits // 4) for bits in (in_bits + 1, out_bits + 2)]
+    digits = [-(-bits // 4) for bits in (in_bits + 1 + task_bits, out_bits + 2)]
     return {
         f"{name}_tb.v": text,
         f"{name}_tb_input.hex": "".join(f"{word:0{digits[0]}x}\n" for word in inputs),

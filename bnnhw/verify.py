@@ -1,8 +1,10 @@
 """Verification of a built accelerator: real images through its Verilog, every integer against the golden model."""
 
+import contextlib
+
 import numpy as np
 
-from . import compare, datasets, models
+from . import compare, datasets, models, tasks
 from .accelerator import taps
 from .errors import UserError
 from .owndata import Inputs
@@ -10,9 +12,10 @@ from .rings import rings
 from .samples import samples
 from .simulator import Simulator, encode
 
-__all__ = ["VerifyError", "images_for", "check_timing", "in_verilog", "summary"]
+__all__ = ["VerifyError", "check_timing", "frames_for", "images_for", "in_verilog", "summary"]
 
 RANDOM_SEED = 0
+TEST_IMAGES = 10_000        # of each task of a sequence
 MNIST_SHAPES = ((28, 28, 1), (784,))
 
 
@@ -56,6 +59,37 @@ def images_for(network, count, dataset=None):
     return x[:count].reshape(count, *type.shape), None if labels is None else labels[:count].astype(np.int64)
 
 
+def frames_for(network, count, dataset=None):
+    """Inputs to try a network on, with the task of each: those of a network that has several take turns.
+
+    Test images of the sequence ``dataset`` (:mod:`bnnhw.tasks`) each come with their own task. Others, as of :func:`images_for`,
+    say nothing of the task, so that no labels are known.
+
+    Returns
+    -------
+    x, labels
+        As of :func:`images_for`.
+    task : int array (count,) or None
+        None where the network has one.
+
+    Raises
+    ------
+    VerifyError
+    """
+    if network.task is None:
+        return *images_for(network, count, dataset), None
+    type = network.types[network.inputs[0]]
+    if (not isinstance(dataset, Inputs) and len(tasks.SEQUENCES.get(dataset, ())) == network.tasks
+            and (type.size, type.lo, type.hi, type.step) == (tasks.PIXELS, 0, datasets.PIXEL, 1)):
+        if count > (most := TEST_IMAGES * network.tasks):
+            raise VerifyError(f"there are {most:,} test images, not {count:,}")
+        with contextlib.suppress(datasets.DatasetError):
+            x, labels, task = tasks.test_images(dataset, count)
+            return x.reshape(count, *type.shape), labels, task
+    x, _ = images_for(network, count, dataset if isinstance(dataset, Inputs) else None)
+    return x, None, np.arange(count) % network.tasks
+
+
 def _test_images(type, count, dataset):
     """Test images and labels of which each has as many values as ``type``, or None."""
     if isinstance(dataset, Inputs):
@@ -75,7 +109,7 @@ def _test_images(type, count, dataset):
     return (split.images, split.labels) if split.images[0].size == type.size else None
 
 
-def summary(network, x, labels, result, level):
+def summary(network, x, labels, result, level, task=None):
     """The plain values that report.json holds of a run without mismatch.
 
     Raises
@@ -83,7 +117,7 @@ def summary(network, x, labels, result, level):
     MismatchError
         With the first place where simulation and golden model differ.
     """
-    found = compare.compare(network, x, result)
+    found = compare.compare(network, x, result, task)
     if found:
         raise compare.MismatchError(f"{level}: {len({m.image for m in found})} of {len(x):,} images differ from the golden "
                                     f"model; first: {found[0]}")
@@ -97,11 +131,18 @@ def summary(network, x, labels, result, level):
             "accuracy": None if right is None else right / len(x), "confusion": confusion,
             "edges_compared": sorted(result.edges), "cycles": result.cycles, "seconds": round(result.seconds, 3),
             "images_per_second": round(len(x) / result.seconds, 1), "interval_cycles": result.interval,
-            "latency_cycles": result.latency}
+            "latency_cycles": result.latency} | ({} if task is None else {"tasks": _by_task(classes, labels, task)})
+
+
+def _by_task(classes, labels, task):
+    """Of each task how many images there were, and how many of them were right (None without labels)."""
+    return [{"task": k, "images": int(np.count_nonzero(task == k)),
+             "right": None if labels is None else int(np.count_nonzero((classes == labels) & (task == k)))}
+            for k in np.unique(task).tolist()]
 
 
 def in_verilog(plan, text, count, *, dataset=None, say=lambda text: None, progress=None):
-    """Send ``count`` images (see :func:`images_for`) through the Verilog ``text`` of ``plan``.
+    """Send ``count`` images (see :func:`frames_for`) through the Verilog ``text`` of ``plan``.
 
     ``say(text)`` is told when something takes long, ``progress(done, total)`` of images now and then. Compared are every
     class, every score that is given, and every value between the stages; interval and latency must be the plan's to
@@ -117,10 +158,10 @@ def in_verilog(plan, text, count, *, dataset=None, say=lambda text: None, progre
     ------
     MismatchError, VerifyError, SimulationError
     """
-    x, labels = images_for(plan.network, count, dataset)
+    x, labels, task = frames_for(plan.network, count, dataset)
     simulator = Simulator.of_plan(plan, text, taps=taps(plan), say=say)
-    result = simulator.run(encode(plan.network, x), taps=True, progress=progress)
-    facts = summary(plan.network, x, labels, result, "Verilog")
+    result = simulator.run(encode(plan.network, x), task=task, taps=True, progress=progress)
+    facts = summary(plan.network, x, labels, result, "Verilog", task)
     check_timing(plan, result)
     buffers = [{"name": ring.name, "kind": ring.kind, "depth": ring.depth, "bits": ring.bits, "peak": result.peaks[ring.name]}
                for ring in rings(plan)]

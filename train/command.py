@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from .. import artifact, datasets
+from .. import artifact, datasets, tasks
 from ..errors import UsageError, UserError
 from ..files import atomic_write
-from . import checkpoint, distributed, holdout, models, owndata, recipe, sizes
+from . import checkpoint, continual, distributed, holdout, models, owndata, recipe, sizes
 from .curves import curves
 from .export import export
 from .loop import Trainer, accuracy
@@ -138,7 +138,7 @@ def _finish(trainer, test, folder, metrics, start, own, output, lines):
         checkpoint.read(folder.best, trainer, folder.facts)
         lines.say(f"epoch {trainer.epoch} is the best on what was held out")
     atomic_write(folder.path / "curves.png", curves(metrics, trainer.recipe.name))
-    found = export(trainer, test)
+    found = continual.export(trainer) if isinstance(trainer, continual.ContinualTrainer) else export(trainer, test)
     facts = found.provenance | {"flips": _flips(start, trainer.model, found.network)}
     if folder.facts["hold_out"]:
         facts |= {"held_out_percent": folder.facts["hold_out"], "epoch": trainer.epoch}
@@ -170,15 +170,30 @@ def run(args):
 
 def _data(args, chosen):
     """Training, test, held-out part (or None), and the user's own data (or None)."""
+    if chosen.kind == "continual":
+        if args.hold_out:
+            raise UsageError("--hold-out: of a sequence of tasks the last epoch counts")
+        return *(tasks.load(chosen.dataset, part) for part in ("train", "test")), None, None
     own = owndata.load(args, chosen) if chosen.dataset == "own" else None
     train, test = (own.train, own.test) if own else (datasets.load(chosen.dataset, part) for part in ("train", "test"))
     train, held = holdout.parted(train, args.hold_out) if args.hold_out else (train, None)
     return train, test, held, own
 
 
+def _trainer(chosen, train, test, team):
+    if chosen.kind != "continual":
+        return Trainer(models.build(chosen, train), chosen, train, team)
+    if team.size > 1:
+        raise UsageError(f"recipe {chosen.name!r}: a sequence of tasks is learned in one process")
+    return continual.ContinualTrainer(chosen, train, test, team)
+
+
 def _say_sizes(args, chosen):
     train, test, held, _ = _data(args, chosen)
-    model, lines = models.build(chosen, train), Lines()
+    model, lines = _trainer(chosen, train, test, distributed.Alone()).model, Lines()
+    if chosen.kind == "continual":
+        lines.say(f"{len(train.tasks)} tasks, of each:")
+        train, test = train.of(0), test.of(0)
     lines.console.print(sizes.table(model))
     lines.say(f"{chosen.name}: {sizes.summary(model)}")
     kept, shape = f"{len(held.labels):,} held out, " if held else "", "x".join(map(str, train.images.shape[1:]))
@@ -198,7 +213,7 @@ def _run(args, chosen, team):
                          f"{folder.path}")
     train, test, held, own = _data(args, chosen)
     folder.facts["data"] = own.facts["sha256"] if own else None
-    trainer = Trainer(models.build(chosen, train), chosen, train, team)
+    trainer = _trainer(chosen, train, test, team)
     start = [layer.signs().detach().cpu().clone() for layer in trainer.model.binary_layers]
     if binarizer := trainer.inexact(chosen.epochs - 1):
         raise recipe.RecipeError(f"recipe {chosen.name!r}: its last epoch, {chosen.epochs}, is before {binarizer.until}: "
@@ -209,8 +224,9 @@ def _run(args, chosen, team):
     if not resumed:
         folder.write(trainer, metrics)
     tried = {"held_accuracy": holdout.HeldOut(trainer.images, held).accuracy} if held else {}
-    images, labels = torch.from_numpy(test.images.copy()), torch.from_numpy(test.labels)
-    tried["test_accuracy"] = lambda model: accuracy(model, images, labels)
+    if chosen.kind != "continual":      # whose trainer tries every task
+        images, labels = torch.from_numpy(test.images.copy()), torch.from_numpy(test.labels)
+        tried["test_accuracy"] = lambda model: accuracy(model, images, labels)
     lines.say(f"{chosen.name}: {sizes.summary(trainer.model)}, {chosen.epochs} epochs of {trainer.steps} steps on {team}"
               + (f", from epoch {trainer.epoch} on" if trainer.epoch else ""))
     _train(trainer, tried, folder, metrics, lines, args.patience, boards)

@@ -39,7 +39,8 @@ from .loop import accuracy, reestimate
 from .models import DenseNet, LevelMlp
 from .sparse import SparseNet
 
-__all__ = ["ExportError", "thresholds", "affine", "to_network", "check", "export"]
+__all__ = ["Builder", "ExportError", "affine", "check", "checked", "exact", "export", "last_sums", "origin", "thresholds",
+           "to_network"]
 
 MOST_FRACTION_BITS = 24     # of a class's scale and offset
 SIGN = SignActivation(Identity())
@@ -49,7 +50,7 @@ class ExportError(UserError, ValueError):
     """A model that has no exact integer form, or whose integer form differs; the message names layer and place."""
 
 
-def _checked(norm, layer):
+def checked(norm, layer):
     for key in ("gamma", "beta", "mean", "var"):
         values = getattr(norm, key).detach()
         wrong = torch.nonzero(~torch.isfinite(values) | (values < 0 if key == "var" else torch.zeros_like(values, dtype=bool)))
@@ -83,7 +84,7 @@ def thresholds(norm, type, layer, activation=SIGN, scale=None):
     ties : list of dict
         Channels (layer, channel, sum) whose decision at ``sum`` differs between float32 and exact arithmetic.
     """
-    _checked(norm, layer)
+    checked(norm, layer)
     values = torch.arange(type.lo, type.hi + 1, type.step, dtype=torch.float32)
     channels = norm.gamma.numel()
     scale = torch.ones(channels) if scale is None else scale
@@ -105,12 +106,12 @@ def thresholds(norm, type, layer, activation=SIGN, scale=None):
             for candidate in (least, least + (1 if falling[channel] else -1) * type.step):
                 if type.lo <= candidate <= type.hi:
                     decided = bool(reached[(candidate - type.lo) // type.step, channel] > k)
-                    if decided != _exact(norm, channel, candidate * Fraction(float(scale[channel])), begins[channel][k]):
+                    if decided != exact(norm, channel, candidate * Fraction(float(scale[channel])), begins[channel][k]):
                         ties.append({"layer": layer, "channel": channel, "sum": candidate})
     return np.sort(levels, axis=1), falling, ties
 
 
-def _exact(norm, channel, s, least):
+def exact(norm, channel, s, least):
     """Whether ``(s - mean) / sqrt(var + eps) * gamma + beta >= least`` for a scaled ``s``, in exact arithmetic."""
     gamma, beta, mean, var = (Fraction(float(getattr(norm, key)[channel])) for key in ("gamma", "beta", "mean", "var"))
     left, right, variance = (s - mean) * gamma, Fraction(least) - beta, var + Fraction(norm.eps)
@@ -138,7 +139,7 @@ def affine(norm, sums, layer, scale=None):
     bits : int
         Fractional bits: the fewest with which every decision is that of the float model.
     """
-    _checked(norm, layer)
+    checked(norm, layer)
     scale = torch.ones(norm.gamma.numel()) if scale is None else scale
     want = norm(sums * scale).argmax(1).numpy()
     slope = norm.gamma.double() / torch.sqrt(norm.var.double() + norm.eps)
@@ -152,7 +153,7 @@ def affine(norm, sums, layer, scale=None):
                       "float model does on the whole test set")
 
 
-class _Builder:
+class Builder:
     """Collects the operations of a network; knows the type of the last edge, and the ties of its thresholds."""
     def __init__(self, shape, greatest=PIXEL):
         self.operations, self.types, self.ties = [], {}, []
@@ -203,7 +204,7 @@ class _Builder:
         self.add(Threshold(name, self.edge, levels, np.zeros(channels, bool)))
 
     def fixed_point(self, name, norm):
-        _checked(norm, name)
+        checked(norm, name)
         self.add(Affine(name, self.edge, *(values.numpy() for values in norm.integers(norm.mean, norm.var))))
 
     def finish(self, **facts):
@@ -294,12 +295,14 @@ def to_network(model, shape, sums=None):
     """
     kinds = {DenseNet: _mlp, BinaryCnn: _cnn, ResidualCnn: _residual, SparseNet: _sparse}
     write = next(write for kind, write in kinds.items() if isinstance(model, kind))
-    return write(model, _Builder(shape, getattr(model, "greatest", PIXEL)), sums)
+    return write(model, Builder(shape, getattr(model, "greatest", PIXEL)), sums)
 
 
 @torch.no_grad()
-def check(model, network, images):
+def check(model, network, images, task=None):
     """Compare trained model and golden model on ``images`` (uint8 tensor): all hidden values and the decisions.
+
+    ``task`` is theirs, where the network has several.
 
     Raises
     ------
@@ -310,7 +313,7 @@ def check(model, network, images):
     for start in range(0, len(images), model.evaluation_batch):
         part = images[start:start + model.evaluation_batch]
         classes = model(part).argmax(1).numpy()
-        edges = reference.run(network, part.numpy(), keep=[*model.hidden, "class"])
+        edges = reference.run(network, part.numpy(), keep=[*model.hidden, "class"], task=task)
         for name, hidden in model.hidden.items():
             if len(wrong := np.argwhere(edges[name] != hidden.numpy())):
                 image, *_, channel = place = tuple(wrong[0])
@@ -322,13 +325,23 @@ def check(model, network, images):
                               f"model {classes[image]} ({len(wrong)} differ)")
 
 
-def _last_sums(model, images):
+def last_sums(model, images):
     """The integer sums of an MLP's last layer, float32 (N, classes)."""
     found = []
     for part in images.split(model.evaluation_batch):
         model(part)
         found.append(model.linears[-1].sums(model.hidden[f"act{len(model.linears) - 1}"]))
     return torch.cat(found)
+
+
+def origin(trainer):
+    """What a provenance says of machine and versions."""
+    return {
+        "trained_on": {"device": trainer.team.device.type, "machine": platform.machine(), "threads": torch.get_num_threads(),
+                       "processes": trainer.team.size},
+        "versions": {"bnnhw": __version__, "torch": torch.__version__, "numpy": np.__version__,
+                     "python": ".".join(map(str, sys.version_info[:3]))},
+    }
 
 
 @torch.no_grad()
@@ -351,7 +364,7 @@ def export(trainer, test):
     model.eval()
     right = accuracy(model, images, labels)
     normed = isinstance(model, DenseNet) and len(model.norms) == len(model.linears)
-    network, facts = to_network(model, test.images.shape[1:], _last_sums(model, images) if normed else None)
+    network, facts = to_network(model, test.images.shape[1:], last_sums(model, images) if normed else None)
     check(model, network, images)
     scores = reference.run(network, test.images, keep=[network.operations["class"].inputs[0]])
     best = next(iter(scores.values()))
@@ -361,11 +374,7 @@ def export(trainer, test):
         "test_right": round(right * len(labels)), "test_accuracy": right, "test_ties": tied,
         "checked": {"images": len(labels), "differing_decisions": 0, "differing_hidden_values": 0},
         "float32_ties": facts["ties"],
-        "trained_on": {"device": trainer.team.device.type, "machine": platform.machine(), "threads": torch.get_num_threads(),
-                       "processes": trainer.team.size},
-        "versions": {"bnnhw": __version__, "torch": torch.__version__, "numpy": np.__version__,
-                     "python": ".".join(map(str, sys.version_info[:3]))},
-    }
+    } | origin(trainer)
     if "fraction_bits" in facts:
         provenance["fraction_bits"] = facts["fraction_bits"]
     return Artifact(network, test.classes, provenance)

@@ -4,13 +4,14 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_serializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_serializer
 
 from ..errors import UserError
-from .methods import AnyMethod, clash
+from ..tasks import SEQUENCES
+from .methods import AnyMethod, Metaplastic, clash
 
-__all__ = ["CnnRecipe", "LevelRecipe", "LutRecipe", "MlpRecipe", "Recipe", "RecipeError", "ResidualRecipe", "TableRecipe",
-           "XnorRecipe", "load", "names"]
+__all__ = ["CnnRecipe", "ContinualRecipe", "LevelRecipe", "LutRecipe", "MlpRecipe", "Recipe", "RecipeError", "ResidualRecipe",
+           "TableRecipe", "XnorRecipe", "load", "names"]
 
 LATER = ("methods", "dropout", "input_dropout")    # keys that old recipes do not have
 FOLDER = Path(__file__).parent / "recipes"
@@ -76,6 +77,24 @@ class LevelRecipe(DenseRecipe):
     kind: Literal["level-mlp"]
     dataset: Literal["mnist", "fashion-mnist", "cifar10", "german-credit", "order-book", "own"]
     levels: int = Field(ge=1, le=1000)
+
+
+class ContinualRecipe(DenseRecipe):
+    """Tasks one after the other, each with batch norms of its own; pixels as they are, or compared with several levels."""
+    kind: Literal["continual"]
+    dataset: Literal["permuted-mnist", "mnist-fashion"]
+    methods: list[Metaplastic] = Field(max_length=1)
+    levels: int = Field(ge=0, le=255)
+    last_batch_norm: Literal[True]
+    shift: Literal[0] = 0       # permuted pixels have no neighbours
+
+    @field_validator("epochs")
+    @classmethod
+    def _shared(cls, value, info):
+        tasks = len(SEQUENCES.get(info.data.get("dataset"), (None,)))     # a wrong data set is an error of its own
+        if value % tasks:
+            raise ValueError(f"must be a multiple of the {tasks} tasks")
+        return value
 
 
 class Block(BaseModel):
@@ -160,7 +179,7 @@ class XnorRecipe(ImageRecipe):
 
 
 KINDS = {"mlp": MlpRecipe, "level-mlp": LevelRecipe, "cnn": CnnRecipe, "residual": ResidualRecipe, "lut": LutRecipe,
-         "lut-parts": PartsRecipe, "lut-table": TableRecipe, "sparse-xnor": XnorRecipe}
+         "lut-parts": PartsRecipe, "lut-table": TableRecipe, "sparse-xnor": XnorRecipe, "continual": ContinualRecipe}
 
 
 def names():

@@ -1,14 +1,14 @@
 """Per-channel scale and offset on a stream of integers."""
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .streams import RegisterSlice
 from .threshold import turns
-from .weights import RomSource, style_for
+from .weights import STYLES, RomSource, style_for
 
-__all__ = ["AffineUnit"]
+__all__ = ["AffineUnit", "BankAffineUnit"]
 
 
 class AffineUnit(wiring.Component):
@@ -80,6 +80,87 @@ class AffineUnit(wiring.Component):
             added = Signal(self.width, name=f"added{lane}", reset_less=True)
             with m.If(en):
                 m.d.sync += [product.eq(self.i.p[lane] * scale), added.eq(offset)]
+            m.d.comb += out.i.p[lane].eq(product + added)
+
+        return m
+
+
+class BankAffineUnit(wiring.Component):
+    """``scale[task][c] * x + offset[task][c]`` for each element of vectors of C elements, ``lanes`` elements per cycle.
+
+    One group per cycle, latency 3 cycles: scales and offsets of every task are in one table, from which a group's come in the
+    cycle after it was taken.
+
+    Parameters
+    ----------
+    bits : int
+        Width of an element, unsigned.
+    scale, offset : lists of lists of int (tasks, C)
+        Of two tasks or more.
+    width : int
+        Of a result, unsigned, which must fit.
+    lanes : int
+        A divisor of C.
+
+    Members
+    -------
+    i : :py:`In(stream.Signature(ArrayLayout(bits, lanes)))`
+        Element ``j`` of group ``k`` belongs to channel ``k * lanes + j``.
+    task : :py:`In(stream.Signature(range(tasks)))`
+        That of each vector, taken with its last group; while none is there, no group is taken.
+    o : :py:`Out(stream.Signature(ArrayLayout(width, lanes)))`
+    """
+    def __init__(self, *, bits, scale, offset, width, lanes):
+        if len(scale) < 2 or len(scale) != len(offset) or len({len(row) for row in (*scale, *offset)}) != 1:
+            raise ValueError("scale and offset must be of the same tasks, two or more, and of as many channels for each")
+        if len(scale[0]) % lanes:
+            raise ValueError(f"lanes must divide the {len(scale[0])} channels, not be {lanes}")
+        self.bits, self.lanes, self.width, self.turns = bits, lanes, width, len(scale[0]) // lanes
+        self.scale, self.offset = ([[int(v) for v in row] for row in rows] for rows in (scale, offset))
+        self._layout = data.ArrayLayout(width, lanes)
+        super().__init__({"i": In(stream.Signature(data.ArrayLayout(bits, lanes))),
+                          "task": In(stream.Signature(range(len(scale)))), "o": Out(stream.Signature(self._layout))})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.slice = out = RegisterSlice(self._layout)
+        wiring.connect(m, out.o, wiring.flipped(self.o))
+        fetched, done, en, taken = Signal(), Signal(), Signal(), Signal()
+        turn = Signal(range(self.turns))
+        last = turn == self.turns - 1
+        m.d.comb += [
+            en.eq(~done | out.i.ready),
+            self.i.ready.eq(en & self.task.valid),
+            taken.eq(self.i.valid & self.i.ready),
+            self.task.ready.eq(self.i.valid & en & last),
+            out.i.valid.eq(done),
+        ]
+        with m.If(en):
+            m.d.sync += [fetched.eq(taken), done.eq(fetched)]
+        with m.If(taken):
+            m.d.sync += turn.eq(Mux(last, 0, turn + 1))
+
+        # A word of the table has the scale and offset of each lane; a task's words follow each other.
+        shapes = [Shape.cast(range(min(0, *map(min, rows)), max(0, *map(max, rows)) + 1)) for rows in (self.scale, self.offset)]
+        layout = data.ArrayLayout(data.StructLayout({"scale": shapes[0], "offset": shapes[1]}), self.lanes)
+        channels = [[{"scale": a, "offset": b} for a, b in zip(scales, offsets, strict=True)]
+                    for scales, offsets in zip(self.scale, self.offset, strict=True)]
+        words = [Const.cast(layout.const(own[first:first + self.lanes])).value
+                 for own in channels for first in range(0, len(own), self.lanes)]
+        m.submodules.table = table = memory.Memory(shape=layout.size, depth=len(words), init=words,
+                                                   attrs=STYLES[style_for(layout.size * len(words), len(words))])
+        port = table.read_port()
+        m.d.comb += [port.en.eq(en), port.addr.eq(self.task.payload * self.turns + turn)]
+        own = Signal(layout)
+        m.d.comb += Value.cast(own).eq(port.data)
+
+        for lane in range(self.lanes):
+            x = Signal(self.bits, name=f"x{lane}", reset_less=True)
+            product = Signal(self.width, name=f"product{lane}", reset_less=True)
+            added = Signal(self.width, name=f"added{lane}", reset_less=True)
+            with m.If(en):
+                m.d.sync += [x.eq(self.i.p[lane]), product.eq(x * own[lane].scale), added.eq(own[lane].offset)]
             m.d.comb += out.i.p[lane].eq(product + added)
 
         return m

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["FlagQueue", "FrameGuard"]
+__all__ = ["FlagQueue", "FrameGuard", "TaskQueue"]
 
 
 class FrameGuard(wiring.Component):
@@ -124,5 +124,49 @@ class FlagQueue(wiring.Component):
                 m.d.sync += bits[k].eq(self.i.payload)
         with m.If(pop):
             m.d.sync += oldest.eq(oldest.rotate_left(1))
+
+        return m
+
+
+class TaskQueue(wiring.Component):
+    """First-in first-out buffer for task numbers on their way to a stage, of flip-flops: a memory would be mostly empty.
+
+    One number per cycle, latency 1 cycle. No combinational path crosses it.
+
+    Parameters
+    ----------
+    tasks : int
+        Numbers are 0 to ``tasks - 1``.
+    depth : int
+        Numbers that it holds, at least 2 for one per cycle.
+
+    Members
+    -------
+    i, o : :py:`stream.Signature(range(tasks))`
+    """
+    def __init__(self, tasks, depth):
+        if not isinstance(depth, int) or depth < 1:
+            raise TypeError(f"depth must be a positive integer, not {depth!r}")
+        self.tasks, self.depth = tasks, depth
+        super().__init__({"i": In(stream.Signature(range(tasks))), "o": Out(stream.Signature(range(tasks)))})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        # The oldest is at place 0; bit k of `held` tells whether place k is taken.
+        places = [Signal(range(self.tasks), name=f"place{k}", reset_less=True) for k in range(self.depth)]
+        held = Signal(self.depth)
+        push, pop = self.i.valid & self.i.ready, self.o.valid & self.o.ready
+        m.d.comb += [self.i.ready.eq(~held[-1]), self.o.valid.eq(held[0]), self.o.payload.eq(places[0])]
+        with m.If(push & ~pop):
+            m.d.sync += held.eq(Cat(1, held))
+        with m.Elif(pop & ~push):
+            m.d.sync += held.eq(held >> 1)
+        for k, place in enumerate(places):
+            behind, more = (places[k + 1], held[k + 1]) if k + 1 < self.depth else (self.i.payload, Const(0))
+            with m.If(pop):
+                m.d.sync += place.eq(Mux(more, behind, self.i.payload))
+            with m.Elif(~held[k]):
+                m.d.sync += place.eq(self.i.payload)
 
         return m

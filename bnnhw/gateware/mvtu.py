@@ -28,8 +28,11 @@ class Signs:
     ----------
     thresholds : list of lists of int (borders, n_out)
         0 and below is always, more than the greatest match count is never.
+    opposite : list of lists of bool (borders, n_out), optional
+        Where the bit is 1 if the match count is *below* the threshold. By default nowhere.
     """
     thresholds: list
+    opposite: list | None = None
 
     @property
     def starts(self):
@@ -42,6 +45,11 @@ class Signs:
 
     scale = 1
     width = 1
+
+    @property
+    def turned(self):
+        """Whether any bit is the opposite of what the accumulator's sign says."""
+        return self.opposite is not None and any(map(any, self.opposite))
 
     def bits(self, accumulator):
         """What a neuron gives."""
@@ -60,6 +68,8 @@ class Codes:
     offsets: list
     scale: int
     width: int
+
+    turned = False
 
     @property
     def starts(self):
@@ -235,6 +245,18 @@ class Mvtu(wiring.Component):
             starts.append(start)
         return starts
 
+    def _turns(self, m, en, selected):
+        """For each neuron of a fold whether its bit is the opposite, in step with the accumulators."""
+        turns = []
+        for k in range(self.pe):
+            turn = Signal(name=f"turn{k}", reset_less=True)
+            table = [int(turned) for row in self.result.opposite for turned in row[k::self.pe]]
+            chosen = _choose(m, selected, table, 1, f"opposite{k}")
+            with m.If(en):
+                m.d.sync += turn.eq(chosen)
+            turns.append(turn)
+        return turns
+
     def elaborate(self, platform):
         m = Module()
 
@@ -301,7 +323,10 @@ class Mvtu(wiring.Component):
                 for accumulator, start, value in zip(accumulators, starts, counts, strict=True):
                     before = Mux(counts_now["first"], start, accumulator)
                     m.d.sync += accumulator.eq(before + (value * self.result.scale if self.result.scale > 1 else value))
-        m.d.comb += Value.cast(out.i.p).eq(Cat(self.result.bits(accumulator) for accumulator in accumulators))
+        found = [self.result.bits(accumulator) for accumulator in accumulators]
+        if self.result.turned:
+            found = [bit ^ turn for bit, turn in zip(found, self._turns(m, en & counts_now["valid"], selected), strict=True)]
+        m.d.comb += Value.cast(out.i.p).eq(Cat(found))
 
         return m
 

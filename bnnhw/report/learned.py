@@ -35,9 +35,11 @@ def _weights(layer):
 
 
 def _saliency(network, inputs, report):
-    """(name, picture) of each class: for inputs that the golden model takes for one of the class. None of a large network."""
+    """(name, picture) of each class: for inputs that the golden model takes for one of the class. None of a
+    large network, or of one with several tasks.
+    """
     classes = network.types[network.operations[network.outputs[0]].inputs[0]].size
-    if portrait.least_effort(network, classes) > MOST_EFFORT:
+    if network.task or portrait.least_effort(network, classes) > MOST_EFFORT:
         return []
     labels = reference.run(network, inputs)[network.outputs[0]]
     maps = portrait.saliency(network, inputs, labels, classes, effort=EFFORT)

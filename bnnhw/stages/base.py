@@ -62,9 +62,12 @@ class Stage:
         Width of an element there; ``bits(port)`` for stages with several inputs.
     inner : sequence of str
         Edges of the network that it carries inside, each in one word; its component's ``seen`` has their wires.
+    tasks : int
+        Banks that it has: with more than one its component has a member ``task``, which takes a number for each frame.
     """
     kind = None
     inner = ()
+    tasks = 1
 
     def __init__(self, name, sources, edge, *, elements_in, bits_in, elements_out, bits_out):
         self.name, self.sources, self.edge = name, tuple(sources), edge

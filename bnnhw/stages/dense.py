@@ -4,7 +4,7 @@ from typing import Literal
 
 from .. import baked
 from ..gateware.baked import BakedCounts, BakedSigns
-from ..gateware.dense import FoldedDense
+from ..gateware.dense import FoldedDense, starts_style
 from ..gateware.mvtu import Signs, start_words
 from ..gateware.weights import pages
 from . import timing
@@ -29,10 +29,10 @@ def memories(stage, options, *, words, simd, vector):
     if options.memory == "lut":
         return []
     bits = weight_bits(stage.weights) * options.pe * simd
-    if options.memory == "bram":
+    if options.memory == "bram" and (stage.tasks == 1 or starts_style(stage.result, options.pe, "bram") != "bram"):
         return [(bits, words)]
     starts, shape = start_words(stage.result, options.pe, vector * simd * ((1 << stage.bits_in) - 1))
-    return [(bits, pages(words)), (shape.width * options.pe, pages(len(starts)))]
+    return [(bits, pages(words) if options.memory == "updatable" else words), (shape.width * options.pe, pages(len(starts)))]
 
 
 class FoldedOptions(TreeOptions):
@@ -71,12 +71,13 @@ class DenseStage(BufferedStage):
         n_out, n_in = weights.shape
         super().__init__(name, sources, edge, elements_in=n_in, bits_in=bits, elements_out=n_out, bits_out=result.width)
         self.weights, self.result, self.reach = weights, result, reach
+        self.tasks = len(result.starts)
         self._made = {}
 
     @property
     def unfoldable(self):
-        """Whether it can be built as constants: signs in."""
-        return self.bits_in == 1
+        """Whether it can be built as constants: signs in, and one task."""
+        return self.bits_in == 1 and self.tasks == 1
 
     def made(self, options):
         """The :class:`bnnhw.baked.Layer` of unfolded ``options``. It takes a while, so each is made once."""
@@ -100,7 +101,8 @@ class DenseStage(BufferedStage):
 
     def _parse_unfolded(self, table):
         if not self.unfoldable:
-            raise FoldingError(f"layer {self.name!r}: style must be 'folded': only a layer of signs can be unfolded")
+            why = "a layer of signs" if self.tasks == 1 else "a layer without banks"
+            raise FoldingError(f"layer {self.name!r}: style must be 'folded': only {why} can be unfolded")
         options = UnfoldedOptions(**table)
         if options.fabric not in baked.FABRICS:
             self.refuse("fabric", baked.FABRICS, options.fabric)

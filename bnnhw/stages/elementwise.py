@@ -1,13 +1,13 @@
 """Stages that work element by element: the input, thresholds, scales and offsets, sums of two streams."""
 
 from ..gateware.add import AddUnit
-from ..gateware.affine import AffineUnit
+from ..gateware.affine import AffineUnit, BankAffineUnit
 from ..gateware.streams import Narrow
 from ..gateware.threshold import ThresholdUnit
 from . import timing, unit_timing
 from .base import ElementwiseStage
 
-__all__ = ["AddStage", "AffineStage", "InputStage", "ThresholdStage"]
+__all__ = ["AddStage", "AffineStage", "BankAffineStage", "InputStage", "ThresholdStage"]
 
 
 class InputStage(ElementwiseStage):
@@ -57,6 +57,23 @@ class AffineStage(ElementwiseStage):
 
     def timing(self, options):
         return timing.Elastic()
+
+
+class BankAffineStage(AffineStage):
+    """The same for vectors, with ``scale`` and ``offset`` (tasks, C) of each task."""
+    def __init__(self, name, sources, edge, *, scale, offset, **facts):
+        super().__init__(name, sources, edge, scale=sum(scale, []), offset=sum(offset, []), **facts)
+        self.tasks = len(scale)
+
+    def _banks(self, flat):
+        return [flat[first:first + self.elements_in] for first in range(0, len(flat), self.elements_in)]
+
+    def build(self, options):
+        return BankAffineUnit(bits=self.bits_in, scale=self._banks(self.scale), offset=self._banks(self.offset),
+                              width=self.bits_out, lanes=options.lanes)
+
+    def timing(self, options):
+        return timing.Elastic(2)
 
 
 class AddStage(ElementwiseStage):

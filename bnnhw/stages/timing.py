@@ -45,20 +45,20 @@ class Pipeline:
 
 
 class Elastic:
-    """One register in front of a slice, which takes a word while it is empty."""
-    def __init__(self):
-        self.done = False
+    """``registers`` in front of a slice, which move together while the last is empty or the slice has room."""
+    def __init__(self, registers=1):
+        self.stages = [False] * registers
         self.slice, self.idle = Slice(), True
 
     valid = property(lambda self: self.slice.valid)
-    ready = property(lambda self: not self.done or self.slice.ready)
+    ready = property(lambda self: not self.stages[0] or self.slice.ready)
 
     def step(self, push, pop):
-        enable, moved = self.ready, self.done and self.slice.ready
+        enable, moved = self.ready, self.stages[0] and self.slice.ready
         self.slice.step(moved, pop)
         if enable:
-            self.done = push
-        self.idle = not self.done or not self.slice.ready
+            self.stages = [*self.stages[1:], push]
+        self.idle = not self.ready or True not in self.stages
 
 
 class Up:

@@ -10,7 +10,7 @@ from .optimizers import AdamBnn, BopMethod, Metaplastic, WeightDecay
 from .reshaped import BinaryRelax, IrNet, Pcnn, Recu, RSignMethod
 from .targets import Distillation, FloatTwin, LabelSmoothing
 
-__all__ = ["AnyMethod", "Chosen", "FloatTwin", "METHODS", "clash"]
+__all__ = ["AnyMethod", "Chosen", "FloatTwin", "METHODS", "Metaplastic", "clash"]
 
 METHODS = (AdamBnn, BinaryConnect, BinaryNet, BinaryRelax, BopMethod, Distillation, IrNet, LabelSmoothing, Metaplastic, Pcnn,
            Recu, RSignMethod, WeightDecay, XnorNet)
