@@ -49,7 +49,7 @@ def _exactness(rows):
 def table(rows):
     """The Markdown between the markers."""
     if not rows:
-        return "This has not been measured yet: `python benchmarks/continual.py` takes most of an hour.\n"
+        return "This has not been measured yet: `python benchmarks/continual.py` takes half an hour.\n"
     text = []
     for sequence, groups in _groups(rows).items():
         some = next(iter(groups.values()))[0]
