@@ -47,9 +47,9 @@ def rings(plan):
             found += [Ring(stream, "branch", f"{element.name}.buffer{k}.ring", "free", plan.fifos[stream], bits)
                       for k, stream in enumerate(element.streams) if plan.fifos[stream]]
         elif stage and isinstance(options := plan.options[stage.name], BufferOptions):
-            bits = stage.lanes(options)[0] * stage.bits(0)
+            bits = getattr(options, "simd", stage.lanes(options)[0]) * stage.bits(0)
             if isinstance(stage, WindowStage):
                 found.append(Ring(stage.name, "window", f"{stage.name}.window", "room", stage.depth(options), bits))
-            elif stage.cycles(options) > element.words_in:      # else each word is used once, and none is kept
+            elif stage.groupings(options)[0].words > 1:         # else each word is used once, and none is kept
                 found.append(Ring(stage.name, "vector", f"{stage.name}.buffer", "free", stage.depth(options), bits))
     return found

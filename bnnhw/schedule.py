@@ -6,7 +6,7 @@ from fractions import Fraction
 
 __all__ = ["Stuck", "Run", "run", "Schedule", "period", "schedule"]
 
-CONSTANT = ("needs", "frees")   # what models have that never changes and is long
+CONSTANT = ("needs", "frees", "sizes")   # what models have that never changes and is long
 MOST_FRAMES = 64            # in which states are compared
 FRAMES_TO_SETTLE = 3        # frames beyond those on their way, after which the interval has settled
 

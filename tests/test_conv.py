@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from bnnhw.gateware.conv import DepthwiseConv, FoldedConv
 from bnnhw.gateware.mvtu import Codes, Signs, most_registers
+from bnnhw.gateware.padding import Grouping
 from bnnhw.gateware.window import border_classes
 from bnnhw.stages import timing, window_timing
 from bnnhw.stages.dense import KEPT_IN
-from bnnhw.stages.unit_timing import buffered
+from bnnhw.stages.unit_timing import buffered, padded
 
 
 def windows(x, kernel, stride, padding, fill):
@@ -43,18 +44,20 @@ def bases(x_shape, weights, stride, padding, fill, lo, most):
 
 
 def case(seed, *, image, kernel, stride, padding, pe, folds, simd, groups, bits, ternary, signs, fill, depthwise, more=0,
-         images=3, registers=0, slices=False):
-    """(component, model, words in, words out). ``fill`` is what padding stands for, None: the code ``2**bits - 1``."""
+         images=3, registers=0, slices=False, fewer_out=0, fewer_in=0):
+    """(component, model, words in, words out). ``fill`` is what padding stands for, None: the code ``2**bits - 1``. By
+    ``fewer_out`` and ``fewer_in`` channels the last of ``folds`` and of ``groups`` is short."""
     rng = np.random.default_rng(seed)
-    lo, most, channels = int(rng.integers(-9, 2)), 2**bits - 1, pe * folds if depthwise else simd * groups
+    n_out = pe * folds - fewer_out
+    lo, most, channels = int(rng.integers(-9, 2)), 2**bits - 1, n_out if depthwise else simd * groups - fewer_in
     step = 2 if bits == 1 else 1        # bits are signs
     lo = -1 if bits == 1 else lo
-    weights = rng.choice([-1, 0, 1] if ternary else [-1, 1], (pe * folds, *kernel) + (() if depthwise else (channels,)))
+    weights = rng.choice([-1, 0, 1] if ternary else [-1, 1], (n_out, *kernel) + (() if depthwise else (channels,)))
     codes = rng.integers(0, most + 1, (images, *image, channels))
     code = most if fill is None else 0
-    x, padded = lo + step * codes, lo + step * most if fill is None else fill
-    sums = convolve(x, weights, stride, padding, padded)
-    assert sums.shape[-1] == pe * folds
+    x, border = lo + step * codes, lo + step * most if fill is None else fill
+    sums = convolve(x, weights, stride, padding, border)
+    assert sums.shape[-1] == n_out
     flat = weights.reshape(len(weights), -1)
     if fill is None:
         base = (lo * flat.sum(axis=1) - step * most * (flat < 0).sum(axis=1))[None]
@@ -77,11 +80,13 @@ def case(seed, *, image, kernel, stride, padding, pe, folds, simd, groups, bits,
     common = facts | dict(reach=reach.tolist(), fill=code, pe=pe, memory=KEPT_IN[seed % len(KEPT_IN)], depth=depth, bits=bits,
                           slices=slices)
     if depthwise:
-        dut, lanes = DepthwiseConv(weights, result, **common), pe
+        dut, lanes = DepthwiseConv(weights, result, **common), (pe, pe)
     else:
-        dut, lanes = FoldedConv(weights, result, simd=simd, registers=registers, **common), simd
-    words = [sum(int(v) << k * bits for k, v in enumerate(row)) for row in codes.reshape(-1, lanes)]
-    return dut, model, words, want.reshape(-1, pe).tolist()
+        rows, columns = Grouping(n_out, pe), Grouping(channels, simd)
+        dut, lanes = FoldedConv(weights, result, simd=simd, registers=registers, **common), (columns.narrow, rows.narrow)
+        model = padded(model, rows, columns)
+    words = [sum(int(v) << k * bits for k, v in enumerate(row)) for row in codes.reshape(-1, lanes[0])]
+    return dut, model, words, want.reshape(-1, lanes[1]).tolist()
 
 
 def check(dut, model, words, want, p_valid=1.0, p_ready=1.0, seed=0, limit=20_000):
@@ -138,6 +143,17 @@ def test_any(shape, seed, p_valid, p_ready, **facts):
     check(*case(seed, images=2, **shape, **facts), p_valid, p_ready, seed)
 
 
+@settings(max_examples=25, deadline=None)
+@given(data=st.data(), shape=shapes(), seed=st.integers(0, 999), pe=st.integers(1, 5), folds=st.integers(1, 3),
+       simd=st.integers(1, 6), groups=st.integers(1, 3), bits=st.sampled_from([1, 2, 8]), ternary=st.booleans(),
+       signs=st.booleans(), fill=st.sampled_from([None, 0, -3]), slices=st.booleans(), p_valid=CHANCE, p_ready=CHANCE)
+def test_short_last_words(data, shape, seed, p_valid, p_ready, **facts):
+    """PE and SIMD that do not divide their channels."""
+    fewer = {name: data.draw(st.integers(0, lanes - 1 if turns > 1 else 0)) for name, lanes, turns in (
+        ("fewer_out", facts["pe"], facts["folds"]), ("fewer_in", facts["simd"], facts["groups"]))}
+    check(*case(seed, images=2, depthwise=False, **shape, **facts, **fewer), p_valid, p_ready, seed)
+
+
 PLAIN = dict(image=(4, 4), kernel=(3, 3), stride=(1, 1), padding=(1, 1, 1, 1), pe=2, folds=2, simd=2, groups=2, bits=1,
              ternary=False, signs=True, fill=0, depthwise=False)
 CORNERS = {
@@ -181,7 +197,7 @@ def test_cycles():
 
 
 @pytest.mark.parametrize("kind, change, message", [
-    (FoldedConv, dict(pe=3), "PE must divide 4, not 3"), (FoldedConv, dict(simd=3), "SIMD must divide 2, not 3"),
+    (FoldedConv, dict(pe=5), "PE must be from 1 to 4, not 5"), (FoldedConv, dict(simd=0), "SIMD must be from 1 to 2, not 0"),
     (DepthwiseConv, dict(pe=3), "PE must divide 4, not 3"),
     (FoldedConv, dict(result=Signs([[1] * 4] * 2)), "result must have numbers for 1 or 9 borders, not 2"),
 ])

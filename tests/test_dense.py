@@ -130,9 +130,9 @@ def test_a_flipped_weight_shows():
 def test_wrong_folding():
     weights = np.ones((10, 64))
     facts = dict(reach=[64] * 10, memory="lut", depth=32)
-    with pytest.raises(ValueError, match=r"^PE must divide 10, not 3$"):
-        FoldedDense(weights, plain(10, 64), pe=3, simd=4, **facts)
-    with pytest.raises(ValueError, match=r"^SIMD must divide 64, not 5$"):
-        FoldedDense(weights, plain(10, 64), pe=1, simd=5, **facts)
+    with pytest.raises(ValueError, match=r"^PE must be from 1 to 10, not 11$"):
+        FoldedDense(weights, plain(10, 64), pe=11, simd=4, **facts)
+    with pytest.raises(ValueError, match=r"^SIMD must be from 1 to 64, not 0$"):
+        FoldedDense(weights, plain(10, 64), pe=1, simd=0, **facts)
     with pytest.raises(ValueError, match=r"^registers must be from 0 to 1 with SIMD 4, not 2$"):
         FoldedDense(weights, plain(10, 64), pe=1, simd=4, registers=2, **facts)

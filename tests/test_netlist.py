@@ -1,11 +1,14 @@
 """What yosys makes of an accelerator gives the golden results with the vendor's cell models, and faults in it are seen."""
+import dataclasses
 import re
 
 import pytest
 
 from bnnhw import accelerator, devices, folding, implement, netlist
+from bnnhw.buffers import with_buffers
 from bnnhw.compare import compare
 from bnnhw.lower import lower
+from bnnhw.stages.dense import FoldedOptions
 
 from . import networks
 
@@ -20,6 +23,8 @@ def small(request, tmp_path_factory):
     folder, device = tmp_path_factory.mktemp("netlist"), devices.find(request.param)
     network = networks.dense_network((24, 7, 4), (8, 8, 1), affine=True, seed=2, spread=12)
     plan = folding.fold(network, lower(network, scores=True), clock_hz=100_000, fps=1000)
+    short = FoldedOptions(pe=3, simd=5, memory="lut")       # of 7 neurons and 24 inputs
+    plan = with_buffers(dataclasses.replace(plan, options=plan.options | {"fc2": short}))
     (folder / "small.v").write_text(accelerator.verilog(plan))
     counts = implement.synthesize([folder / "small.v"], accelerator.TOP, device, netlist=folder / "small.json",
                                   part=accelerator.TOP, part_verilog=folder / "netlist.v")

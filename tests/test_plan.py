@@ -93,9 +93,9 @@ def edited(path, value):
 
 
 @pytest.mark.parametrize("path, value, error, message", [
-    (("layers", "fc1", "pe"), 3, FoldingError, "layer 'fc1': PE must be one of [1, 2, 4, 8, 16, 32, 64], not 3"),
-    (("layers", "fc2", "simd"), 3, FoldingError, "layer 'fc2': SIMD must be one of [1, 2, 4, 8, 16, 32, 64], not 3"),
-    (("layers", "fc2", "simd"), "all", FoldingError, "layer 'fc2': SIMD must be one of [1, 2, 4, 8, 16, 32, 64], not 'all'"),
+    (("layers", "fc1", "pe"), 65, FoldingError, "layer 'fc1': PE must be from 1 to 64, not 65"),
+    (("layers", "fc2", "simd"), 0, FoldingError, "layer 'fc2': SIMD must be from 1 to 64, not 0"),
+    (("layers", "fc2", "simd"), "all", FoldingError, "layer 'fc2': SIMD must be from 1 to 64, not 'all'"),
     (("layers", "fc1", "memory"), "uram", FoldingError,
      "layer 'fc1': memory must be one of ['bram', 'lut', 'updatable'], not 'uram'"),
     (("layers", "fc2", "registers"), -1, FoldingError, "layer 'fc2': registers must be from 0 to 3 with SIMD 16, not -1"),

@@ -16,6 +16,7 @@ from bnnhw.gateware.conv import FoldedConv
 from bnnhw.gateware.dense import FoldedDense
 from bnnhw.gateware.fork import Fork
 from bnnhw.gateware.mvtu import Codes, Signs
+from bnnhw.gateware.padding import Grouping
 from bnnhw.gateware.pool import MaxPool
 from bnnhw.gateware.streams import RegisterSlice, StreamFifo
 from bnnhw.gateware.threshold import ThresholdUnit
@@ -23,7 +24,7 @@ from bnnhw.gateware.tournament import rounds_of
 from bnnhw.gateware.width import DownConverter, UpConverter
 from bnnhw.plan import Element
 from bnnhw.stages import timing
-from bnnhw.stages.unit_timing import Add, buffered
+from bnnhw.stages.unit_timing import Add, buffered, padded
 from bnnhw.stages.unit_timing import Fork as ForkModel
 from bnnhw.stages.window_timing import Window
 
@@ -34,6 +35,17 @@ def folded(words, folds, depth, registers=0, slices=False):
                       memory="lut", depth=depth, registers=registers, slices=slices)
     unit = timing.Unit(words, registers)
     return dut, unit if folds == 1 else buffered(timing.Ring(words, folds, depth), unit, slices)
+
+
+def padded_dense(n_out, n_in, pe, simd, depth=1, slices=False):
+    """A dense layer with short last words; ``depth`` in vectors."""
+    rows, columns = Grouping(n_out, pe), Grouping(n_in, simd)
+    dut = FoldedDense(np.ones((n_out, n_in), int), Signs([[3] * n_out]), reach=[n_in] * n_out, pe=pe, simd=simd, memory="lut",
+                      depth=depth * columns.words, slices=slices)
+    unit = timing.Unit(columns.words)
+    if rows.words > 1:
+        unit = buffered(timing.Ring(columns.words, rows.words, depth * columns.words), unit, slices)
+    return dut, padded(unit, rows, columns)
 
 
 def conv(n, k, registers=0, slices=False):
@@ -71,6 +83,10 @@ PAIRS = {
     "folded": lambda n, k: folded(n, k, 2 * n),
     "folded, live": lambda n, k: folded(n, k, n),
     "folded, registers": lambda n, k: folded(n, k, n, registers=1 + k % 2),
+    "padded": lambda n, k: padded_dense(n + k + 1, 2 * n + 5, k + 1, n + 2, 2),
+    "padded, neurons": lambda n, k: padded_dense(4 * n + k, 4, 4, 2, 2),
+    "padded, inputs": lambda n, k: padded_dense(k, 4 * n + k, 1, 4),
+    "padded, slices": lambda n, k: padded_dense(7, 5 + n, 3, 4, slices=True),
     "folded, slices": lambda n, k: folded(n, k, n, registers=2, slices=True),
 }
 

@@ -17,8 +17,8 @@ from ..gateware.weights import style_for
 from .figures import Parts
 from .memory import mapped
 
-__all__ = ["adder_of_streams", "affine", "comparators", "decision", "down", "fifo", "fork", "link", "matrix_vector", "pool",
-           "registered", "replay", "rom", "slice_", "sliced", "thermometer", "top", "tournament", "up", "window"]
+__all__ = ["adder_of_streams", "affine", "comparators", "decision", "down", "fifo", "fill", "fork", "link", "matrix_vector",
+           "pool", "registered", "replay", "rom", "slice_", "sliced", "thermometer", "top", "tournament", "trim", "up", "window"]
 
 TABLE_BITS = 4              # address bits of a LUT4
 IDENTITY_BYTES = 64         # of the link's answer about itself: its exact number decides nothing
@@ -138,6 +138,17 @@ def down(width, ratio):
     """Splits a word into ``ratio`` words of ``width`` bits."""
     return Parts().add(down=1, down__bit=width * (ratio - 1), down__word=width, down__counter=bits(ratio - 1)).path(
         path=1, levels=2) + slice_(width)
+
+
+def fill(width, ratio, words):
+    """Joins ``ratio`` words of ``width`` bits, fewer at the end of ``words`` joined ones."""
+    return Parts().add(up=1, up__bit=width * (ratio - 1), up__counter=bits(ratio - 1) + bits(words - 1)).path(path=1, levels=3)
+
+
+def trim(width, ratio, words):
+    """Splits a word into ``ratio`` words of ``width`` bits, the last of ``words`` into fewer."""
+    return Parts().add(down=1, down__bit=width * (ratio - 1), down__word=width,
+                       down__counter=bits(ratio - 1) + bits(words - 1)).path(path=1, levels=3)
 
 
 def fork(width, depths, family):

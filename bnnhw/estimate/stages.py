@@ -5,13 +5,14 @@ import functools
 import numpy as np
 
 from ..gateware.mvtu import STARTS_IN_MULTIPLEXER, start_words
+from ..gateware.padding import Grouping
 from ..gateware.thermometer import changing, columns
 from ..gateware.threshold import turns
 from ..gateware.weights import pages, style_for
 from ..gateware.window import Geometry
 from ..stages.dense import weight_bits
 from . import parts
-from .figures import EstimateError
+from .figures import EstimateError, Parts
 from .memory import mapped
 from .parts import bits
 
@@ -33,9 +34,13 @@ def parts_of(stage, options, family):
 
 
 @functools.lru_cache(maxsize=1024)
-def _starts(stage):
-    """Starts of accumulators, int array (borders, n_out), and greatest counts (n_out,)."""
-    return np.array(stage.result.starts, np.int64), np.array(stage.reach, np.int64)
+def _starts(stage, pe, more):
+    """Starts of accumulators, int array (borders, folds, pe), and greatest counts (folds, pe); ``more`` is what padded inputs add
+    to counts."""
+    missing = Grouping(len(stage.reach), pe).missing
+    starts = np.array(stage.result.raised(more).repeated(missing).starts, np.int64)
+    reach = np.pad(np.array(stage.reach, np.int64) + more, (0, missing), mode="edge")
+    return starts.reshape(len(starts), -1, pe), reach.reshape(-1, pe)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -44,27 +49,25 @@ def _weight_bits(stage):
 
 
 @functools.lru_cache(maxsize=4096)
-def _start_table(stage, pe):
+def _start_table(stage, pe, more):
     """Of the tables of a layer's starts, ``pe`` neurons at a time: how many entries; the widths of all accumulators; the bits
     that change; those that are different."""
-    starts, reach = _starts(stage)
-    borders, n_out = starts.shape
-    folds = n_out // pe
-    table = starts.reshape(borders * folds, pe)
+    starts, reach = _starts(stage, pe, more)
+    table = starts.reshape(-1, pe)
     if stage.result.scale == 1 and stage.result.width == 1:
         low = np.minimum(table.min(axis=0), -1)
-        high = np.maximum(table.max(axis=0) + reach.reshape(folds, pe).max(axis=0), 0)
+        high = np.maximum(table.max(axis=0) + reach.max(axis=0), 0)
         widths = [max(bits(~int(a)), bits(int(b))) + 1 for a, b in zip(low, high, strict=True)]
     else:
         widths = [stage.result.width] * pe
-    return borders * folds, sum(widths), *_different(table & (1 << np.array(widths)) - 1)
+    return len(table), sum(widths), *_different(table & (1 << np.array(widths)) - 1)
 
 
 @functools.lru_cache(maxsize=4096)
-def _starts_in_memory(stage, pe, family):
+def _starts_in_memory(stage, pe, more, family):
     """Block RAMs that synthesis takes for tables of starts without being asked: each neuron's table has a register behind it, and
     long ones cost less there."""
-    starts, _ = _starts(stage)
+    starts, _ = _starts(stage, pe, more)
     found = 0
     for column in starts.reshape(-1, pe).T:
         width = bits(int(np.abs(column).max())) + 1
@@ -78,14 +81,14 @@ def _starts_in_memory(stage, pe, family):
 @functools.lru_cache(maxsize=4096)
 def _kept_starts(stage, pe, most):
     """Of starts in block RAM: words, bits of all accumulators."""
-    words, shape = start_words(stage.result, pe, most)
+    words, shape = start_words(stage.result.repeated(Grouping(len(stage.reach), pe).missing), pe, most)
     return len(words), shape.width * pe
 
 
-def _layer(stage, options, simd, words, folds, family):
-    """A layer's unit and its memories: ``words`` weight words of a vector, ``folds`` times over."""
+def _layer(stage, options, simd, words, folds, family, more=0):
+    """A layer's unit and its memories: ``words`` weight words of a vector, ``folds`` times over; padded inputs add ``more``."""
     if options.memory != "updatable":
-        brams, table = _starts_in_memory(stage, options.pe, family), _start_table(stage, options.pe)
+        brams, table = _starts_in_memory(stage, options.pe, more, family), _start_table(stage, options.pe, more)
         found = _matrix_vector(stage, options, simd, words, (1, table[1], 0, 0) if brams else table)
         found += _weights(stage, simd, words * folds, options, family)
         found.brams += brams
@@ -101,7 +104,7 @@ def _matrix_vector(stage, options, simd, words, starts):
     """The unit of a layer with weights; ``starts`` is as of :func:`_start_table`."""
     pe, (entries, accumulators, changing_, different) = options.pe, starts
     return parts.matrix_vector(
-        pe=pe, simd=simd, bits_in=stage.bits_in, words=words, folds=_starts(stage)[0].shape[1] // pe, accumulators=accumulators,
+        pe=pe, simd=simd, bits_in=stage.bits_in, words=words, folds=-(-len(stage.reach) // pe), accumulators=accumulators,
         width=stage.result.width, start_bits=changing_, start_columns=different, entries=entries, scale=stage.result.scale,
         masked=_weight_bits(stage) == 2, registers=getattr(options, "registers", 0))
 
@@ -112,9 +115,19 @@ def _weights(stage, simd, words, options, family):
     return parts.registered(found, width) if options.slices else found
 
 
+def _padding(stage, options):
+    """What joins and splits words, where the last one of a layer's inputs or results is short."""
+    found, (rows, columns) = Parts(), stage.groupings(options)
+    if columns.missing:
+        found += parts.fill(columns.narrow * stage.bits_in, columns.ratio, columns.words)
+    if rows.missing:
+        found += parts.trim(rows.narrow * stage.bits_out, rows.ratio, rows.words)
+    return found
+
+
 def _dense(stage, options, family):
-    words, folds = stage.elements_in // options.simd, stage.elements_out // options.pe
-    found = _layer(stage, options, options.simd, words, folds, family)
+    words, folds = (grouping.words for grouping in reversed(stage.groupings(options)))
+    found = _layer(stage, options, options.simd, words, folds, family) + _padding(stage, options)
     if folds > 1:
         width = options.simd * stage.bits_in
         buffer = parts.replay(width, words, folds, stage.depth(options), family)
@@ -142,7 +155,7 @@ def _depth(stage, options, geometry):
 
 
 def _window(stage, options, lanes, family, *, repeats=1, borders):
-    groups = stage.channels // lanes
+    groups = -(-stage.channels // lanes)
     geometry, freed, _ = _geometry(stage, groups)
     (height, width), (rows, across), (down, right) = geometry.image, geometry.kernel, geometry.stride
     per_row = width * groups
@@ -172,7 +185,8 @@ def _borders(stage):
 
 def _conv(stage, options, family):
     words, folds = stage.words(options), stage.folds(options)
-    return (_layer(stage, options, options.simd, words, folds, family)
+    more = stage.taps * stage.groupings(options)[1].missing * stage.fill
+    return (_layer(stage, options, options.simd, words, folds, family, more) + _padding(stage, options)
             + _window(stage, options, options.simd, family, repeats=folds, borders=_borders(stage)))
 
 

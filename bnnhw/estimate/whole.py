@@ -10,7 +10,7 @@ from ..gateware.fork import Fork
 from ..gateware.width import DownConverter, UpConverter
 from . import parts
 from .circuits import cached
-from .figures import Estimate, EstimateError, Parts, check, evaluate, whole
+from .figures import Estimate, EstimateError, Parts, check, evaluate, speed, whole
 from .stages import parts_of
 
 __all__ = ["of_converter", "of_element", "of_fifo", "of_fork", "of_plan", "of_stage", "of_wrapper"]
@@ -29,6 +29,12 @@ FRAMES = 5          # frames on their way at once, and two, for which the flags 
 def _folded(stage, options, device):
     check(device)
     return evaluate(parts_of(stage, options, device.family), device)
+
+
+@functools.cache
+def _alike(device):
+    """The first device whose estimates are the same: those of one family and grade differ only in how much there is."""
+    return next((other for other in devices.DEVICES.values() if speed(other) == speed(device)), device)
 
 
 def of_stage(stage, options, device):
@@ -54,7 +60,7 @@ def of_stage(stage, options, device):
         The device's family has not been calibrated.
     """
     if getattr(options, "style", "folded") == "folded":
-        return _folded(stage, options, device)
+        return _folded(stage, options, _alike(device))
     check(device)
     found = cached(stage, options, device)
     depth_ns = options.depth * LEVEL_NS[device.family]

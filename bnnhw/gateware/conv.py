@@ -1,10 +1,11 @@
 """Folded convolutions: window buffer, weights and matrix-vector unit joined to one stage."""
 
 from amaranth import *
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .mvtu import DepthwiseMvtu, Mvtu
+from .padding import Grouping, filled, grouped, padded_layer, trimmed
 from .streams import sliced
 from .weights import RomSource, weight_words
 from .window import ChannelWindows, Windows
@@ -13,10 +14,13 @@ __all__ = ["DepthwiseConv", "FoldedConv"]
 
 
 class _Conv(wiring.Component):
-    """Joins the three parts. Where the result is the same at every border, the window's border is not looked at."""
-    def __init__(self, window, unit, words, width, memory, slices):
+    """Joins the three parts. Where the result is the same at every border, the window's border is not looked at. A pixel's
+    channels are in words as the groupings ``columns`` at the input and ``rows`` at the output say."""
+    def __init__(self, window, unit, words, width, memory, slices, columns, rows, bits, fill):
         self.window, self.unit, self.source, self.slices = window, unit, RomSource(words, width, memory, slices), slices
-        super().__init__({"i": In(stream.Signature(window.width)), "o": Out(unit.signature.members["o"].signature)})
+        self.columns, self.rows, self.bits, self.fill, self.result_bits = columns, rows, bits, fill, unit.result.width
+        super().__init__({"i": In(stream.Signature(columns.narrow * bits)),
+                          "o": Out(stream.Signature(data.ArrayLayout(unit.result.width, rows.narrow)))})
 
     def elaborate(self, platform):
         m = Module()
@@ -24,7 +28,7 @@ class _Conv(wiring.Component):
         m.submodules.window = window = self.window
         m.submodules.unit = unit = self.unit
         m.submodules.source = self.source
-        wiring.connect(m, wiring.flipped(self.i), window.i)
+        wiring.connect(m, filled(m, wiring.flipped(self.i), self.columns, self.bits, self.fill), window.i)
         wiring.connect(m, self.source.o, unit.weights)
         words = sliced(m, window.o, "fetched") if self.slices else window.o
         m.d.comb += [
@@ -34,7 +38,7 @@ class _Conv(wiring.Component):
         ]
         if unit.borders > 1:
             m.d.comb += unit.i.p.border.eq(words.p.border)
-        wiring.connect(m, unit.o, wiring.flipped(self.o))
+        trimmed(m, unit.o, wiring.flipped(self.o), self.rows, self.result_bits)
 
         return m
 
@@ -51,6 +55,9 @@ class FoldedConv(_Conv):
     bubble between images, if ``depth`` is enough (:func:`bnnhw.stages.window_timing.rate_depth`). A result is offered 6 cycles
     after the last word that it needs was taken, if nothing else is waited for.
 
+    Where PE or SIMD does not divide its channels, both quotients are rounded up, and what is missing is made up inside, as in
+    :class:`~.dense.FoldedDense`, pixel by pixel.
+
     Parameters
     ----------
     weights : int array (C_out, rows, columns, C_in)
@@ -65,7 +72,7 @@ class FoldedConv(_Conv):
     fill : int
         The code of padded places.
     pe, simd : int
-        Divisors of C_out and C_in.
+        From 1 to C_out and to C_in.
     memory : str
         Kind of the weight memory, ``"bram"`` or ``"lut"``; ``"updatable"``: all that weights and result say is in block RAM.
     depth : int
@@ -79,23 +86,22 @@ class FoldedConv(_Conv):
 
     Members
     -------
-    i : :py:`In(stream.Signature(simd * bits))`
-        Pixels row by row, SIMD channels a word.
-    o : as of :class:`~.mvtu.Mvtu`
-        Pixels row by row, PE channels a word.
+    i : :py:`In(stream.Signature(gcd(simd, C_in) * bits))`
+        Pixels row by row, so many channels a word.
+    o : :py:`Out(stream.Signature(ArrayLayout(result.width, gcd(pe, C_out))))`
+        Pixels row by row, so many channels a word.
     """
     def __init__(self, weights, result, *, reach, image, stride, padding, fill, pe, simd, memory, depth, bits, registers=0,
                  slices=False):
-        n_out, rows, columns, channels = weights.shape
-        for name, value, size in (("PE", pe, n_out), ("SIMD", simd, channels)):
-            if not isinstance(value, int) or value < 1 or size % value:
-                raise ValueError(f"{name} must divide {size}, not {value!r}")
-        window = Windows(width=simd * bits, image=image, groups=channels // simd, kernel=(rows, columns), stride=stride,
-                         padding=padding, fill=sum(fill << bits * lane for lane in range(simd)), repeats=n_out // pe, depth=depth)
+        n_out, down, right, channels = weights.shape
+        rows, columns = grouped("PE", n_out, pe), grouped("SIMD", channels, simd)
+        window = Windows(width=simd * bits, image=image, groups=columns.words, kernel=(down, right), stride=stride,
+                         padding=padding, fill=sum(fill << bits * lane for lane in range(simd)), repeats=rows.words, depth=depth)
         _check(result, window)
-        unit = Mvtu(pe=pe, simd=simd, words=rows * columns * channels // simd, result=result, reach=reach, bits=bits,
+        weights, result, reach = padded_layer(weights.reshape(n_out, -1, channels), result, reach, pe, simd, fill)
+        unit = Mvtu(pe=pe, simd=simd, words=down * right * columns.words, result=result, reach=reach, bits=bits,
                     masked=not weights.all(), registers=registers, updatable=memory == "updatable")
-        super().__init__(window, unit, *weight_words(weights.reshape(n_out, -1), pe, simd), memory, slices)
+        super().__init__(window, unit, *weight_words(weights, pe, simd), memory, slices, columns, rows, bits, fill)
 
 
 class DepthwiseConv(_Conv):
@@ -120,4 +126,6 @@ class DepthwiseConv(_Conv):
         _check(result, window)
         unit = DepthwiseMvtu(pe=pe, words=rows * columns, result=result, reach=reach, bits=bits, masked=not weights.all(),
                              updatable=memory == "updatable")
-        super().__init__(window, unit, *weight_words(weights.reshape(channels, -1), pe, 1), memory, slices)
+        words = Grouping(channels, pe)
+        super().__init__(window, unit, *weight_words(weights.reshape(channels, -1), pe, 1), memory, slices, words, words, bits,
+                         fill)

@@ -1,10 +1,11 @@
 """A folded dense layer: input buffer, weights and matrix-vector unit joined to one stage."""
 
 from amaranth import *
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .mvtu import Mvtu
+from .padding import filled, grouped, padded_layer, trimmed
 from .replay import Replay
 from .streams import sliced
 from .weights import RomSource, style_for, weight_words
@@ -25,12 +26,14 @@ def starts_style(result, pe, memory):
     return style_for(words * pe * (high - low).bit_length(), words) if memory == "bram" else "lut"
 
 
-
 class FoldedDense(wiring.Component):
     """A dense layer of ``n_out`` neurons over ``n_in`` inputs, PE neurons and SIMD inputs per cycle.
 
-    Cycles per vector: (n_out / PE) * (n_in / SIMD), no bubble between vectors. The first result is offered
+    Cycles per vector: (n_out / PE) * (n_in / SIMD), both rounded up, no bubble between vectors. The first result is offered
     ``6 + n_in / SIMD - 1`` cycles after the first word was taken, if they arrive one per cycle (one output fold: 4).
+
+    Where PE or SIMD does not divide its size, what is missing is made up inside (:mod:`.padding`): one narrow word per cycle
+    goes in and out, which may take more cycles than that. Where PE does not, a result comes a cycle later.
 
     Parameters
     ----------
@@ -41,11 +44,11 @@ class FoldedDense(wiring.Component):
     reach : list of int (n_out,)
         Greatest match counts.
     pe, simd : int
-        Divisors of n_out and n_in.
+        From 1 to n_out and to n_in.
     memory : str
         Kind of the weight memory, ``"bram"`` or ``"lut"``; ``"updatable"``: all that weights and result say is in block RAM.
     depth : int
-        Words that the input buffer holds, n_in / SIMD to twice that; unused with one output fold.
+        Words of SIMD inputs that the input buffer holds, those of a vector to twice as many; unused with one output fold.
     bits : int
         Of an input's code.
     registers : int
@@ -56,26 +59,25 @@ class FoldedDense(wiring.Component):
 
     Members
     -------
-    i : :py:`In(stream.Signature(simd * bits))`
+    i : :py:`In(stream.Signature(gcd(simd, n_in) * bits))`
     task : :py:`In(stream.Signature(range(tasks)))`
         With several tasks that of each vector, the row of ``result`` that applies. It is taken with the vector's last word; while
         none is there, no word goes on.
-    o : as of :class:`Mvtu`
+    o : :py:`Out(stream.Signature(ArrayLayout(result.width, gcd(pe, n_out))))`
     """
     def __init__(self, weights, result, *, reach, pe, simd, memory, depth, bits=1, registers=0, slices=False):
         n_out, n_in = weights.shape
-        for name, value, size in (("PE", pe, n_out), ("SIMD", simd, n_in)):
-            if not isinstance(value, int) or value < 1 or size % value:
-                raise ValueError(f"{name} must divide {size}, not {value!r}")
-        words, folds = n_in // simd, n_out // pe
+        self.rows, self.columns, self.bits = grouped("PE", n_out, pe), grouped("SIMD", n_in, simd), bits
+        self.slices, self.result_bits = slices, result.width
+        words, folds = self.columns.words, self.rows.words
+        weights, result, reach = padded_layer(weights[:, None], result, reach, pe, simd)
         self.unit = Mvtu(pe=pe, simd=simd, words=words, result=result, reach=reach, bits=bits, masked=not weights.all(),
                          registers=registers, updatable=starts_style(result, pe, memory) != "lut")
         self.source = RomSource(*weight_words(weights, pe, simd), memory, slices)
-        self.slices = slices
         self.buffer = Replay(width=simd * bits, words=words, repeats=folds, depth=depth) if folds > 1 else None
         self.tasks = len(result.starts)
-        super().__init__({"i": In(stream.Signature(simd * bits)),
-                          "o": Out(self.unit.signature.members["o"].signature)}
+        super().__init__({"i": In(stream.Signature(self.columns.narrow * bits)),
+                          "o": Out(stream.Signature(data.ArrayLayout(result.width, self.rows.narrow)))}
                          | ({"task": In(stream.Signature(range(self.tasks)))} if self.tasks > 1 else {}))
 
     def elaborate(self, platform):
@@ -84,10 +86,10 @@ class FoldedDense(wiring.Component):
         m.submodules.unit = self.unit
         m.submodules.source = self.source
         wiring.connect(m, self.source.o, self.unit.weights)
-        words = self.i
+        words = filled(m, wiring.flipped(self.i), self.columns, self.bits)
         if self.buffer is not None:
             m.submodules.buffer = self.buffer
-            wiring.connect(m, wiring.flipped(self.i), self.buffer.i)
+            wiring.connect(m, words, self.buffer.i)
             words = sliced(m, self.buffer.o, "fetched") if self.slices else self.buffer.o
         valid, ready = words.valid, self.unit.i.ready
         if self.tasks > 1:
@@ -98,7 +100,7 @@ class FoldedDense(wiring.Component):
             self.unit.i.valid.eq(valid),
             words.ready.eq(ready),
         ]
-        wiring.connect(m, self.unit.o, wiring.flipped(self.o))
+        trimmed(m, self.unit.o, wiring.flipped(self.o), self.rows, self.result_bits)
 
         return m
 

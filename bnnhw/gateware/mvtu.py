@@ -43,6 +43,14 @@ class Signs:
         """Shape of an accumulator that begins at one of ``starts`` and counts up to ``reach``: always with a sign bit."""
         return Shape.cast(range(min(*starts, -1), max(max(starts) + reach, 0) + 1))
 
+    def raised(self, more):
+        """The same decisions of match counts that are greater by ``more``."""
+        return Signs([[t + more for t in row] for row in self.thresholds], self.opposite)
+
+    def repeated(self, count):
+        """With the last neuron ``count`` times more."""
+        return Signs(*([[*row, *[row[-1]] * count] for row in own] if own else None for own in (self.thresholds, self.opposite)))
+
     scale = 1
     width = 1
 
@@ -78,6 +86,14 @@ class Codes:
 
     def accumulator(self, starts, reach):
         return unsigned(self.width)
+
+    def raised(self, more):
+        """The same numbers from match counts that are greater by ``more``."""
+        return Codes([[offset - self.scale * more for offset in row] for row in self.offsets], self.scale, self.width)
+
+    def repeated(self, count):
+        """With the last neuron ``count`` times more."""
+        return Codes([[*row, *[row[-1]] * count] for row in self.offsets], self.scale, self.width)
 
     def bits(self, accumulator):
         """What a neuron gives."""

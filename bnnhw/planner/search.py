@@ -87,7 +87,8 @@ class Problem:
         takers = [source for step in steps for source in step.sources]
         self.open = [{step.name for step in steps[:k + 1] if last.get(step.name, 0) > k} for k in range(len(steps))]
         self.forked = {name for name in last if takers.count(name) > 1}
-        self.intervals = sorted({choice.cycles for step in steps for choice in step.choices if choice.cycles >= self.least})
+        least = self.least
+        self.intervals = sorted({choice.cycles for step in steps for choice in step.choices if choice.cycles >= least})
 
     @property
     def least(self):

@@ -68,7 +68,7 @@ def _pixels(stage):
 def buffer_words(stage, options):
     """Words of a stage's own buffer, as a plan will most likely have it."""
     if isinstance(stage, WindowStage):
-        return _pixels(stage) * (stage.channels // stage.lanes(options)[0])
+        return _pixels(stage) * stage.groups(options)
     return stage.rate(options, 0)
 
 

@@ -136,6 +136,12 @@ class BufferedStage(Stage):
         if isinstance(options, TreeOptions) and options.registers < most_registers(options.simd):
             yield options.model_copy(update={"registers": options.registers + 1})
 
+    def check_lanes(self, table, key, size):
+        """Raise :exc:`FoldingError` unless the lanes ``key`` of ``table``, where they are given, are from 1 to ``size``."""
+        lanes = table.get(key, 1)
+        if not isinstance(lanes, int) or not 1 <= lanes <= size:
+            raise FoldingError(f"layer {self.name!r}: {key.upper()} must be from 1 to {size}, not {lanes!r}")
+
     def check_depth(self, options):
         """``options``, unless their depth is too small: then :exc:`FoldingError`."""
         if options.depth is not None and options.depth < self.live(options):

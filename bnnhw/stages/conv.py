@@ -1,12 +1,16 @@
 """Convolutions of maps, and of each channel by itself: a window buffer and a matrix-vector unit."""
 
+import functools
+import math
 from typing import Literal
 
 from ..gateware.conv import DepthwiseConv, FoldedConv
+from ..gateware.padding import Grouping
 from . import timing
 from .base import BufferOptions, TreeOptions, divisors
 from .dense import KEPT_IN, MEMORIES, memories
-from .unit_timing import buffered
+from .foldings import Sizes, foldings
+from .unit_timing import buffered, padded
 from .windowed import WindowStage
 
 __all__ = ["ConvOptions", "ConvStage", "DepthwiseOptions", "DepthwiseStage"]
@@ -35,10 +39,6 @@ class _ConvStage(WindowStage):
         if table.get("memory", "bram") not in KEPT_IN:
             self.refuse("memory", KEPT_IN, table["memory"])
 
-    def _check_size(self, key, table, size):
-        if key in table and (not isinstance(table[key], int) or table[key] not in divisors(size)):
-            self.refuse(key.upper(), divisors(size), table[key])
-
     def _arguments(self, options):
         """What :class:`FoldedConv` and :class:`DepthwiseConv` both take."""
         return dict(weights=self.weights, result=self.result, reach=self.reach, image=self.image, stride=self.stride,
@@ -66,29 +66,40 @@ class ConvStage(_ConvStage):
         super().__init__(name, sources, edge, weights=weights, channels=weights.shape[3], **more)
 
     def parse(self, table):
-        self._check_size("pe", table, self.channels_out)
-        self._check_size("simd", table, self.channels)
+        self.check_lanes(table, "pe", self.channels_out)
+        self.check_lanes(table, "simd", self.channels)
         self._check_memory(table)
         return self.check_registers(self.check_depth(ConvOptions(**table)))
 
     def folding_space(self):
-        for pe in divisors(self.channels_out):
-            for simd in divisors(self.channels):
-                for memory in MEMORIES:
-                    yield ConvOptions(pe=pe, simd=simd, memory=memory)
+        for pe, simd in foldings(self._sizes):
+            for memory in MEMORIES:
+                yield ConvOptions(pe=pe, simd=simd, memory=memory)
+
+    @functools.cached_property
+    def _sizes(self):
+        return Sizes(self.channels_out, self.channels, self.taps, self.windows, math.prod(self.image))
+
+    def groupings(self, options):
+        """Of the channels of results and of inputs, into words of PE and SIMD."""
+        return Grouping(self.channels_out, options.pe), Grouping(self.channels, options.simd)
 
     def lanes(self, options):
-        return options.simd, options.pe
+        rows, columns = self.groupings(options)
+        return columns.narrow, rows.narrow
+
+    def groups(self, options):
+        return self.groupings(options)[1].words
 
     def words(self, options):
         """Words of a window."""
-        return self.taps * self.channels // options.simd
+        return self.taps * self.groups(options)
 
     def folds(self, options):
-        return self.channels_out // options.pe
+        return self.groupings(options)[0].words
 
     def cycles(self, options):
-        return max(self.elements_in // options.simd, self.windows * self.folds(options) * self.words(options))
+        return self._sizes.cycles(options.pe, options.simd)
 
     def window(self, options):
         return self.geometry(options) | {"repeats": self.folds(options)}
@@ -103,7 +114,8 @@ class ConvStage(_ConvStage):
         return FoldedConv(simd=options.simd, registers=options.registers, **self._arguments(options))
 
     def timing(self, options):
-        return buffered(self.window_model(options), timing.Unit(self.words(options), options.registers), options.slices)
+        model = buffered(self.window_model(options), timing.Unit(self.words(options), options.registers), options.slices)
+        return padded(model, *self.groupings(options))
 
 
 class DepthwiseStage(_ConvStage):
@@ -120,7 +132,8 @@ class DepthwiseStage(_ConvStage):
         super().__init__(name, sources, edge, weights=weights, channels=len(weights), **more)
 
     def parse(self, table):
-        self._check_size("pe", table, self.channels)
+        if "pe" in table and (not isinstance(table["pe"], int) or table["pe"] not in divisors(self.channels)):
+            self.refuse("PE", divisors(self.channels), table["pe"])
         self._check_memory(table)
         return self.check_depth(DepthwiseOptions(**table))
 

@@ -6,10 +6,12 @@ from .. import baked
 from ..gateware.baked import BakedCounts, BakedSigns
 from ..gateware.dense import FoldedDense, starts_style
 from ..gateware.mvtu import Signs, start_words
+from ..gateware.padding import Grouping
 from ..gateware.weights import pages
 from . import timing
-from .base import BufferedStage, FoldingError, Options, TreeOptions, divisors
-from .unit_timing import buffered
+from .base import BufferedStage, FoldingError, Options, TreeOptions
+from .foldings import Sizes, foldings
+from .unit_timing import buffered, padded
 
 __all__ = ["KEPT_IN", "MEMORIES", "FoldedOptions", "UnfoldedOptions", "DenseStage", "memories", "weight_bits"]
 
@@ -29,9 +31,10 @@ def memories(stage, options, *, words, simd, vector):
     if options.memory == "lut":
         return []
     bits = weight_bits(stage.weights) * options.pe * simd
-    if options.memory == "bram" and (stage.tasks == 1 or starts_style(stage.result, options.pe, "bram") != "bram"):
+    result = stage.result.repeated(Grouping(len(stage.reach), options.pe).missing)
+    if options.memory == "bram" and (stage.tasks == 1 or starts_style(result, options.pe, "bram") != "bram"):
         return [(bits, words)]
-    starts, shape = start_words(stage.result, options.pe, vector * simd * ((1 << stage.bits_in) - 1))
+    starts, shape = start_words(result, options.pe, vector * simd * ((1 << stage.bits_in) - 1))
     return [(bits, pages(words) if options.memory == "updatable" else words), (shape.width * options.pe, pages(len(starts)))]
 
 
@@ -92,9 +95,8 @@ class DenseStage(BufferedStage):
             self.refuse("style", ("folded", "unfolded"), table["style"])
         if table.get("style") == "unfolded":
             return self._parse_unfolded(table)
-        for key, size in (("pe", self.elements_out), ("simd", self.elements_in)):
-            if key in table and (not isinstance(table[key], int) or table[key] not in divisors(size)):
-                self.refuse(key.upper(), divisors(size), table[key])
+        self.check_lanes(table, "pe", self.elements_out)
+        self.check_lanes(table, "simd", self.elements_in)
         if table.get("memory", "bram") not in KEPT_IN:
             self.refuse("memory", KEPT_IN, table["memory"])
         return self.check_registers(self.check_depth(FoldedOptions(**table)))
@@ -111,10 +113,9 @@ class DenseStage(BufferedStage):
         return options
 
     def folding_space(self):
-        for pe in divisors(self.elements_out):
-            for simd in divisors(self.elements_in):
-                for memory in MEMORIES:
-                    yield FoldedOptions(pe=pe, simd=simd, memory=memory)
+        for pe, simd in foldings(self._sizes):
+            for memory in MEMORIES:
+                yield FoldedOptions(pe=pe, simd=simd, memory=memory)
         if self.unfoldable:
             for fabric in baked.FABRICS:
                 yield UnfoldedOptions(fabric=fabric)
@@ -122,29 +123,34 @@ class DenseStage(BufferedStage):
     def lanes(self, options):
         if options.style == "unfolded":
             return self.elements_in, self.elements_out
-        return options.simd, options.pe
+        rows, columns = self.groupings(options)
+        return columns.narrow, rows.narrow
 
-    def _folds(self, options):
-        return self.elements_in // options.simd, self.elements_out // options.pe
+    @property
+    def _sizes(self):
+        return Sizes(self.elements_out, self.elements_in)
+
+    def groupings(self, options):
+        """Of results and of inputs, into words of PE and SIMD."""
+        return Grouping(self.elements_out, options.pe), Grouping(self.elements_in, options.simd)
 
     def cycles(self, options):
         if options.style == "unfolded":
             return 1
-        words, folds = self._folds(options)
-        return words * folds
+        return self._sizes.cycles(options.pe, options.simd)
 
     def live(self, options):
-        return self._folds(options)[0]
+        return self.groupings(options)[1].words
 
     def rate(self, options, period):
         """Room for a second vector, so that an input at its average rate never holds the layer up."""
-        return 2 * self._folds(options)[0]
+        return 2 * self.groupings(options)[1].words
 
     def resources(self, options):
         if options.style == "unfolded":
             return {"lanes": self.weights.size, "bram_words": []}
-        words, folds = self._folds(options)
-        blocks = memories(self, options, words=words * folds, simd=options.simd, vector=words)
+        rows, columns = self.groupings(options)
+        blocks = memories(self, options, words=rows.words * columns.words, simd=options.simd, vector=columns.words)
         return {"lanes": options.pe * options.simd * self.bits_in, "bram_words": blocks}
 
     def build(self, options):
@@ -159,6 +165,8 @@ class DenseStage(BufferedStage):
     def timing(self, options):
         if options.style == "unfolded":
             return timing.Pipeline(self.made(options).circuit.latency)
-        words, folds = self._folds(options)
-        unit = timing.Unit(words, options.registers)
-        return unit if folds == 1 else buffered(timing.Ring(words, folds, self.depth(options)), unit, options.slices)
+        rows, columns = self.groupings(options)
+        unit = timing.Unit(columns.words, options.registers)
+        if rows.words > 1:
+            unit = buffered(timing.Ring(columns.words, rows.words, self.depth(options)), unit, options.slices)
+        return padded(unit, rows, columns)

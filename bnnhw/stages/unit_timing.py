@@ -2,7 +2,7 @@
 
 from .timing import Fifo, Slice
 
-__all__ = ["Add", "Chain", "Fork", "buffered"]
+__all__ = ["Add", "Chain", "Filled", "Fork", "Trimmed", "buffered", "padded"]
 
 
 class Chain:
@@ -23,6 +23,51 @@ class Chain:
 def buffered(buffer, unit, slices):
     """The model of a stage that is a ``buffer`` and a ``unit``, with a register slice between them if ``slices``."""
     return Chain(Chain(buffer, Slice()) if slices else buffer, unit)
+
+
+class Filled:
+    """``model``, of whose input words each is joined from ``ratio``, the last of ``words`` from ``last``."""
+    def __init__(self, model, ratio, words, last):
+        self.model, self.sizes = model, [ratio] * (words - 1) + [last]
+        self.word = self.count = 0
+
+    valid = property(lambda self: self.model.valid)
+    ready = property(lambda self: self.count < self.sizes[self.word] - 1 or self.model.ready)
+    idle = property(lambda self: self.model.idle)
+
+    def step(self, push, pop):
+        whole = push and self.count == self.sizes[self.word] - 1
+        self.model.step(whole, pop)
+        self.count += push
+        if whole:
+            self.word, self.count = (self.word + 1) % len(self.sizes), 0
+
+
+class Trimmed:
+    """``unit``, of whose words each is split into ``ratio``, the last of ``words`` into ``last``."""
+    def __init__(self, unit, ratio, words, last):
+        self.unit, self.sizes = unit, [ratio] * (words - 1) + [last]
+        self.word, self.left, self.idle = 0, 0, False
+
+    valid = property(lambda self: self.left > 0)
+    ready = property(lambda self: self.unit.ready)
+
+    def step(self, push, pop):
+        moved = self.unit.valid and self.left == pop
+        self.unit.step(push, moved)
+        self.left -= pop
+        if moved:
+            self.left = self.sizes[self.word]
+            self.word = (self.word + 1) % len(self.sizes)
+        self.idle = self.unit.idle and not (self.unit.valid and self.left == 0)
+
+
+def padded(model, rows, columns):
+    """The ``model`` of a layer, where the last word of its inputs or results is short; both are
+    :class:`~bnnhw.gateware.padding.Grouping`."""
+    if rows.missing:
+        model = Trimmed(model, rows.ratio, rows.words, rows.last)
+    return Filled(model, columns.ratio, columns.words, columns.last) if columns.missing else model
 
 
 class Fork:

@@ -34,9 +34,13 @@ class WindowStage(BufferedStage):
     def taps(self):
         return math.prod(self.kernel)
 
+    def groups(self, options):
+        """Words of a pixel in the window buffer."""
+        return self.channels // self.lanes(options)[0]
+
     def geometry(self, options):
         """What a window buffer's timing depends on, but for its depth and how often it repeats windows."""
-        return dict(image=self.image, groups=self.channels // self.lanes(options)[0], kernel=self.kernel, stride=self.stride,
+        return dict(image=self.image, groups=self.groups(options), kernel=self.kernel, stride=self.stride,
                     padding=self.padding)
 
     def window(self, options):
