@@ -24,8 +24,8 @@ __all__ = ["branch_words", "buffer_words", "candidates", "lag", "tables"]
 ANY_FABRIC = "ice40"
 HALF = 0.5                  # of a device's cells
 # Bits side by side of weights in logic: one address drives all tables, over the whole device. At 3,584 bits TFC on an ECP5-25F
-# was routed for 46 MHz where its paths, without that, let expect 79; its 20,306 cells also took nextpnr's router of large designs,
-# whose wires are slower, and the two have not been told apart.
+# was routed for 46 MHz where its paths, without that, let expect 79; its 20,306 cells took nextpnr's router of large designs:
+# its wires are slower, and the two have not been told apart.
 WIDEST_TABLE = 1024
 # Where a block RAM is slow beside a table, and flip-flops come with the tables: registers behind memories (docs/timing.md).
 SLOW_MEMORIES = ("ecp5",)
