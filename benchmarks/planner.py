@@ -5,9 +5,9 @@
 The greedy search is FINN's manner of folding: it begins with PE = SIMD = 1 in every layer, one lane in every other stage, weights
 in block RAM where they are more than 1,024 bits, and takes the slowest stage, again and again, to its next divisor, SIMD first,
 then PE, until that does not fit or cannot be. Both have the same stages, options, estimates, limits and clocks (those of the
-boards); greedy has no unfolded layers and no choice of memory. Nothing is synthesized: how far estimates are from routed designs
-is in docs/estimates.md. ``ratio`` is the planner's images per second over greedy's; where greedy does not fit, it is 0 for
-greedy and none. Seconds are processor time of the search. The table in docs/planner.md is written, too.
+boards); greedy has no unfolded layers, no choice of memory and no lanes that do not divide. Nothing is synthesized: how far
+estimates are from routed designs is in docs/estimates.md. ``ratio`` is the planner's images per second over greedy's; where greedy does not
+fit, it is 0 for greedy and none. Seconds are processor time of the search. The table in docs/planner.md is written, too.
 """
 
 import time
@@ -34,10 +34,12 @@ def lanes(choice):
 
 
 def folded(stage, choices):
-    """The choices that greedy knows: {(PE, SIMD): choice}."""
+    """The choices that greedy knows: {(PE, SIMD): choice}; only divisors, whose words are as wide as the lanes."""
     known = {}
     for choice in choices:
-        memory = getattr(choice.options, "memory", None)
+        memory, (pe, simd) = getattr(choice.options, "memory", None), lanes(choice)
+        if hasattr(choice.options, "simd") and (choice.give, choice.want) != (pe, simd):
+            continue
         if getattr(choice.options, "style", "") != "unfolded" and (memory is None or memory == style_for(stage.weights.size)):
             known[lanes(choice)] = choice
     return known
