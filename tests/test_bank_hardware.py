@@ -9,7 +9,7 @@ from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnnhw import accelerator, folding, reference, simulate, verify
+from bnnhw import accelerator, folding, reference, simulate, testbench, verify
 from bnnhw.gateware.affine import BankAffineUnit
 from bnnhw.gateware.dense import FoldedDense, starts_style
 from bnnhw.gateware.frames import TaskQueue
@@ -21,7 +21,7 @@ from bnnhw.simulator import encode
 from bnnhw.stages import FoldingError, timing
 from bnnhw.stages.unit_timing import buffered
 
-from . import streams
+from . import streams, test_testbench
 from .networks import bank_network, dense_network, images
 
 CHANCE = st.sampled_from((1.0, 0.7, 0.3))
@@ -193,6 +193,25 @@ def test_whole(facts):
 
 def compare_with(network, x, task, result):
     return len(simulate.compare(network, x, result, task))
+
+
+@pytest.mark.slow
+def test_plain_testbench(tmp_path):
+    plan = planned(bank_network([6, 5], 3, seed=8))
+    (tmp_path / "tiny.v").write_text(accelerator.verilog(plan))
+    texts = testbench.files(plan, "tiny", frames=6)
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    command, other = test_testbench.compiled(tmp_path), tmp_path / "other"
+    other.mkdir()
+    status, verdict = test_testbench.play(command, tmp_path, other)
+    assert status == 0 and verdict.startswith("PASS: 8 results"), verdict
+    # Another task for every frame: tuser is above tlast and tdata.
+    bit = 8 * plan.input_lanes * plan.element_bytes + 1
+    words = [int(word, 16) for word in texts["tiny_tb_input.hex"].split()]
+    (tmp_path / "tiny_tb_input.hex").write_text("".join(f"{word ^ 1 << bit:x}\n" for word in words))
+    status, verdict = test_testbench.play(command, tmp_path, other)
+    assert status != 0 and verdict.startswith("FAIL: result "), verdict
 
 
 def test_a_network_without_banks_has_no_port():
