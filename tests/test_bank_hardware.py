@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """Banks in hardware: tables, thresholds, the queue of task numbers, the accelerator; the task changes from frame to frame."""
+import math
 import random
 
 import numpy as np
@@ -100,6 +101,23 @@ def test_dense(words, folds, pe, simd, tasks, masked, memory, model, chances, sl
     checked = (unit if folds == 1 else buffered(timing.Ring(words, folds, words), unit, slices)) if model else None
     got = drive(dut, words_of(x, simd, 1), task.tolist(), count * folds, chances, checked, seed)
     assert got == words_of(want, pe, 1)
+
+
+@settings(max_examples=15, deadline=None)
+@given(n_out=st.integers(1, 7), n_in=st.integers(1, 9), pe=st.integers(1, 7), simd=st.integers(1, 9), tasks=st.integers(2, 4),
+       chances=st.tuples(CHANCE, CHANCE, CHANCE), seed=st.integers(0, 99))
+def test_padded_dense(n_out, n_in, pe, simd, tasks, chances, seed):
+    """PE and SIMD that do not divide: what is made up belongs to no bank."""
+    rng, pe, simd, count = np.random.default_rng(seed), min(pe, n_out), min(simd, n_in), 6
+    weights = rng.choice([-1, 1], (n_out, n_in))
+    levels, opposite = rng.integers(0, n_in + 2, (tasks, n_out)), rng.random((tasks, n_out)) < 0.5
+    x, task = rng.integers(0, 2, (count, n_in)), rng.integers(0, tasks, count)
+    dut = FoldedDense(weights, Signs(levels.tolist(), opposite.tolist()), reach=[n_in] * n_out, pe=pe, simd=simd, memory="lut",
+                      depth=-(-n_in // simd))
+    want = ((x[:, None, :] == (weights > 0)).sum(axis=2) >= levels[task]) ^ opposite[task]
+    narrow = math.gcd(pe, n_out)
+    got = drive(dut, words_of(x, math.gcd(simd, n_in), 1), task.tolist(), count * n_out // narrow, chances, seed=seed)
+    assert got == words_of(want, narrow, 1)
 
 
 def test_large_banks_are_in_block_ram():
