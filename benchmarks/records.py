@@ -3,9 +3,10 @@
     python benchmarks/records.py [NAME ...]
 
 NAMEs are those of :data:`CASES`; what is not run keeps the rows that the result file has. On boards the whole top counts:
-encoder, tables, votes, argmax, AXI4-Stream, link to the host, PLL. Each network goes through its Verilog and through the
-synthesized netlist, all test images, every integer compared; ``interval_cycles`` is measured on the same network with all its
-inputs side by side. A latency is from the last pixel's cycle to the class. On xc7, for which no open tool routes, it is the
+encoder, tables, votes, argmax, AXI4-Stream, link to the host, PLL. All test images go through Verilog and through a synthesized
+netlist, every integer compared: of the very top that is placed, or, where that is slow to simulate, of the same network with
+all its inputs side by side, an image per clock; ``images_through_board`` go through the former at least. ``interval_cycles`` is
+always that of the latter. A latency is from the last pixel's cycle to the class. On xc7, for which no open tool routes, it is the
 accelerator with AXI4-Stream, as synthesized, without block RAMs (yosys has no models of them); ``cells`` are LUTs, inverters
 and shift registers. What is placed takes its pixels one by one, in ``board_interval_cycles``. No power is estimated. TFC, all
 layers unfolded, is in ``benchmarks/unfolded.py``.
@@ -23,27 +24,42 @@ from pathlib import Path
 
 from table import RESULTS, publish, versions
 
-from bnnhw import accelerator, boards, devices, folding, models, planfile, tools, verify
+from bnnhw import accelerator, boards, devices, folding, implement, models, netlist, planfile, tools, verify
 from bnnhw.lower import lower
 from bnnhw.planner.goals import Planner
 from bnnhw.simulator import Simulator, encode
 
-# name -> (network, board or fabric, test images, the clock to build for)
+IMAGES = 10_000
+# name -> (network, board or fabric, test images through the top that is placed, the clock to build for)
 CASES = {
-    "up5k": ("mnist-lut4", "icebreaker", 10_000, 60e6),
-    "ecp5-25f": ("mnist-lut6-wide", "ulx3s-25f", 10_000, 48e6),
-    "xc7": ("mnist-lut6", "xc7", 10_000, 100e6),
+    "up5k": ("mnist-lut4", "icebreaker", IMAGES, 60e6),
+    "ecp5-25f": ("mnist-lut6-wide", "ulx3s-25f", 500, 48e6),
+    "xc7": ("mnist-lut6", "xc7", IMAGES, 100e6),
 }
 SYNTHESIS = "synth_xilinx -flatten -noclkbuf -noiopad -nowidelut -top bnnhw_top"
 CELLS = re.compile(r"LUT\d(_2)?|INV|SRL\w+|RAM\d+\w*")
 MODELS = "xilinx/cells_sim.v"       # in yosys' folder of cell libraries
 
 
-def interval(network, clock_hz, fabric, images):
-    """Cycles per image where all inputs come at once, simulated and compared; also how many are right."""
-    plan = folding.fold(network.network, lower(network.network), clock_hz=clock_hz, fps=clock_hz, fabric=fabric)
-    facts = verify.in_verilog(plan, accelerator.verilog(plan), images, dataset=network.provenance["dataset"])
-    return facts["interval_cycles"], facts["right"]
+def side_by_side(found, clock_hz, fabric):
+    """The plan of an image per clock, with all inputs at once; cycles per image and how many images are right, simulated and
+    compared."""
+    plan = folding.fold(found.network, lower(found.network), clock_hz=clock_hz, fps=clock_hz, fabric=fabric)
+    facts = verify.in_verilog(plan, accelerator.verilog(plan), IMAGES, dataset=found.provenance["dataset"])
+    return plan, facts["interval_cycles"], facts["right"]
+
+
+def right_in_netlist(found, plan, device):
+    """All images through the synthesized netlist of ``plan``, compared: how many are right."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, mapped = Path(folder, "cells.v"), Path(folder, "netlist.v")
+        source.write_text(accelerator.verilog(plan, cells=True))
+        implement.synthesize([source], accelerator.TOP, device, netlist=Path(folder, "netlist.json"), part=accelerator.TOP,
+                             part_verilog=mapped)
+        text = netlist.cell_models(device) + mapped.read_text()
+    x, labels = verify.images_for(found.network, IMAGES, found.provenance["dataset"])
+    result = Simulator.of_plan(plan, text, optimize="-O0", say=print).run(encode(found.network, x))
+    return verify.summary(found.network, x, labels, result, "netlist")["right"]
 
 
 def plan_of(network, board, clock_hz):
@@ -102,12 +118,17 @@ def row(name):
     network, where, images, clock_hz = CASES[name]
     found, make = models.load(network), synthesized if where == "xc7" else on_board
     fabric = {"icebreaker": "ice40", "xc7": "xc7"}.get(where, "ecp5")
-    cycles, right = interval(found, int(clock_hz), fabric, images)
+    plan, cycles, right = side_by_side(found, int(clock_hz), fabric)
     made = make(network, where, images, clock_hz)
+    print(made, flush=True)
+    if images < IMAGES:
+        device = devices.find(boards.find(where).device)
+        made |= {"right_in_verilog": right, "right_in_netlist": right_in_netlist(found, plan, device)}
     assert right == made["right_in_verilog"] == made["right_in_netlist"]
     layers = [op.tables.shape for op in found.network.operations.values() if op.kind == "Lookup"]
     return {"name": name, "network": network, "where": where, "tables": "+".join(str(count) for count, _ in layers),
-            "table_inputs": (layers[0][1] - 1).bit_length(), "images": images, "interval_cycles": cycles} | made
+            "table_inputs": (layers[0][1] - 1).bit_length(), "images": IMAGES, "images_through_board": images,
+            "interval_cycles": cycles} | made
 
 
 def main():
