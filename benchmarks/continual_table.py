@@ -89,7 +89,7 @@ def picture(groups):
         line[0].set_ylabel("right test images in %")
     for panel in panels[-1]:
         panel.set_xlabel("epoch")
-    panels[0][0].legend(fontsize="small")
+    panels[0][-1].legend(fontsize="small", loc="lower left")      # beside the curves that stay high
     file = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "bnnhw"}):     # the same file every time
         figure.savefig(file, format="svg", metadata={"Date": None})
