@@ -148,7 +148,7 @@ def fill(width, ratio, words):
 def trim(width, ratio, words):
     """Splits a word into ``ratio`` words of ``width`` bits, the last of ``words`` into fewer."""
     return Parts().add(down=1, down__bit=width * (ratio - 1), down__word=width,
-                       down__counter=bits(ratio - 1) + bits(words - 1)).path(path=1, levels=3)
+                       up__counter=bits(ratio - 1) + bits(words - 1)).path(path=1, levels=3)
 
 
 def fork(width, depths, family):
