@@ -39,8 +39,8 @@ class Matching:
 
         With banks both have a row for each task, and there is one border.
         """
-        if falling is not None:     # s <= t is not s >= t + step
-            levels = np.asarray(levels) + self.step * np.asarray(falling)
+        if falling is not None:     # s <= t is not s >= t + 1
+            levels = np.asarray(levels) + np.asarray(falling)
         counts = -(-(np.asarray(levels) - self.base) // self.step)
         return Signs(np.clip(counts, 0, np.array(self.reach) + 1).tolist(), None if falling is None else falling.tolist())
 

@@ -17,6 +17,7 @@ from bnnhw.gateware.frames import TaskQueue
 from bnnhw.gateware.mvtu import Signs
 from bnnhw.ir import ArgMax, BankAffine, BankThreshold, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, TensorType
 from bnnhw.lower import LoweringError, lower
+from bnnhw.matching import matching
 from bnnhw.simulator import Simulator as Chip
 from bnnhw.simulator import encode
 from bnnhw.stages import FoldingError, timing
@@ -173,6 +174,25 @@ def test_wrong_parameters(make, message):
     with pytest.raises((TypeError, ValueError)) as caught:
         make()
     assert str(caught.value) == message
+
+
+@settings(max_examples=20, deadline=None)
+@given(n_in=st.integers(1, 9), step=st.integers(1, 3), seed=st.integers(0, 999))
+def test_thresholds_on_match_counts(n_in, step, seed):
+    """Also of neurons with zeros, whose sums are not all on the grid of the layer's type."""
+    rng = np.random.default_rng(seed)
+    weights = rng.choice([-1, 0, 1], (5, n_in))
+    levels, falling = rng.integers(-n_in * step - 2, n_in * step + 3, (3, 5)), rng.random((3, 5)) < 0.5
+    network = Network([Input("x", TensorType((n_in,), -step, step, 2 * step)), Input("t", TensorType((), 0, 2)),
+                       Dense("d", "x", weights), BankThreshold("s", "d", "t", levels[:, :, None], falling)], "s")
+    bank = network.operations["s"]
+    found = matching(network.operations["d"], network.types["x"])
+    result = found.signs(bank.levels[:, :, 0], bank.falling)
+    bits, task = rng.integers(0, 2, (40, n_in)), rng.integers(0, 3, 40)
+    counts = ((bits[:, None, :] == (weights > 0)) & (weights != 0)).sum(axis=2)
+    got = (counts >= np.array(result.thresholds)[task]) ^ np.array(result.opposite)[task]
+    want = reference.run(network, (2 * bits - 1) * step, task=task)["s"]
+    np.testing.assert_array_equal(2 * got.astype(int) - 1, want)
 
 
 def planned(network, scores=True, fps=200_000):
