@@ -110,9 +110,17 @@ REGISTERED = [      # options that put registers into the longest paths
 ]
 
 
+PADDED = [      # lanes that do not divide the sizes
+    "dense n_in=784 n_out=64 pe=13 simd=16 memory=bram", "dense n_in=64 n_out=64 pe=3 simd=8 memory=bram",
+    "dense n_in=100 n_out=30 pe=7 simd=15 memory=lut", "dense n_in=128 n_out=64 pe=11 simd=24 memory=bram bits=2",
+    "conv size=12 channels=16 n_out=16 kernel=3 pe=3 simd=12 memory=bram depth=108",
+    "conv size=9 channels=24 n_out=32 kernel=3 pe=6 simd=16 memory=bram pad=1 depth=60",
+]
+
+
 def fitted():
     """Lines to fit cells to."""
-    return [*UNITS, *DENSE, *CONV, *REGISTERED]
+    return [*UNITS, *DENSE, *CONV, *REGISTERED, *PADDED]
 
 
 ROUTED = [
@@ -145,6 +153,8 @@ STAGES = [
     "dense n_in=144 n_out=72 pe=6 simd=18 memory=bram registers=2",
     "dense n_in=300 n_out=45 pe=9 simd=20 memory=bram registers=1 slices=1",
     "conv size=9 channels=20 n_out=12 kernel=3 pe=3 simd=10 memory=bram pad=1 depth=42 registers=2",
+    "dense n_in=300 n_out=45 pe=8 simd=32 memory=bram", "dense n_in=64 n_out=64 pe=22 simd=8 memory=bram",
+    "conv size=11 channels=24 n_out=40 kernel=3 pe=12 simd=9 memory=bram depth=180",
 ]
 ROUTED_STAGES = [
     "dense n_in=300 n_out=45 pe=9 simd=20 memory=bram", "sumpool size=7 channels=36 kernel=7 bits=2 lanes=6 depth=300",

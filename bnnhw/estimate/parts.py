@@ -142,12 +142,12 @@ def down(width, ratio):
 
 def fill(width, ratio, words):
     """Joins ``ratio`` words of ``width`` bits, fewer at the end of ``words`` joined ones."""
-    return Parts().add(up=1, up__bit=width * (ratio - 1), up__counter=bits(ratio - 1) + bits(words - 1)).path(path=1, levels=3)
+    return Parts().add(fill=1, up__bit=width * (ratio - 1), up__counter=bits(ratio - 1) + bits(words - 1)).path(path=1, levels=3)
 
 
 def trim(width, ratio, words):
     """Splits a word into ``ratio`` words of ``width`` bits, the last of ``words`` into fewer."""
-    return Parts().add(down=1, down__bit=width * (ratio - 1), down__word=width,
+    return Parts().add(trim=1, down__bit=width * (ratio - 1), down__word=width,
                        up__counter=bits(ratio - 1) + bits(words - 1)).path(path=1, levels=3)
 
 
