@@ -152,7 +152,8 @@ def test_every_stage_of_the_shipped_networks_has_an_estimate(name):
             for options in {space[0], space[len(space) // 2], space[-1]}:
                 if getattr(options, "fabric", device.family) == device.family:
                     found = estimate.of_stage(stage, options, device)
-                    held = not hasattr(stage, "clusters") or stage.held(options)[1]     # block RAMs may hold all of a lookup's input
+                    # Block RAMs may hold all of a lookup's input.
+                    held = not hasattr(stage, "clusters") or stage.held(options)[1]
                     assert found.luts > 0 and found.path_ns > 0 and (found.ffs > 0 or not held), (stage.name, options)
 
 
