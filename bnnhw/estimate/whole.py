@@ -16,10 +16,12 @@ from .stages import parts_of
 __all__ = ["of_converter", "of_element", "of_fifo", "of_fork", "of_plan", "of_stage", "of_wrapper"]
 
 # Of circuits of constants that have not been synthesized: cells per weight that is not 0, times the fourth root of the number of
-# inputs, within 15 % of the figures in docs/baked.md; per table and per vote of a sparse network; per bit at the ends, where
+# inputs, within 15 % of the figures in docs/baked.md; per vote of a sparse network; per bit at the ends, where
 # whole vectors are put together and taken apart; and what a table or chain takes in a large design, wires included.
 CELLS_PER_WEIGHT = {"ice40": 1.85, "ecp5": 1.71, "gowin": 1.92, "xc7": 0.90}
-CELLS_PER_TABLE, CELLS_PER_VOTE = 1.0, 1.75
+CELLS_PER_VOTE = 1.75
+CELL_INPUTS = {"ice40": 4, "ecp5": 4, "gowin": 4, "xc7": 6}
+FREE_MULTIPLEXERS = {"ecp5"}        # between its LUT4s, up to six inputs
 CELLS_PER_END = 2
 LEVEL_NS = {"ice40": 8, "ecp5": 5, "gowin": 8, "xc7": 4}
 FRAMES = 5          # frames on their way at once, and two, for which the flags of frames have room: 4 to 7 in shipped networks
@@ -71,11 +73,18 @@ def of_stage(stage, options, device):
         ends, blocks = stage.elements_in + stage.elements_out * stage.bits_out, 0
         cells += CELLS_PER_END * ends
     else:
-        cells = CELLS_PER_TABLE * sum(len(values) for _, values in stage.layers) + CELLS_PER_VOTE * len(stage.layers[-1][1])
+        cells = sum(_cells_per_table(len(inputs), device.family) for layer, _ in stage.layers for inputs in layer)
+        cells += CELLS_PER_VOTE * len(stage.layers[-1][1])
         blocks, ends, memories = stage.held(options)
         blocks += sum(device.block_rams(*size) for size in memories)
         cells += ends
     return Estimate(float(cells), float(ends), blocks, depth_ns)
+
+
+def _cells_per_table(inputs, family):
+    """Cells of a lookup table of so many inputs, in Shannon form where it is larger than a cell."""
+    pieces = 2 ** max(0, inputs - CELL_INPUTS[family])
+    return pieces if family in FREE_MULTIPLEXERS else 2 * pieces - 1
 
 
 @functools.lru_cache(maxsize=1 << 14)
