@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 import torch
-from continual_table import write
+from continual_table import flat, read, write
 from table import RESULTS, versions
 
 from bnnhw import accelerator, artifact, folding, tasks, verify
@@ -91,7 +91,7 @@ def main():
     parser.add_argument("--nets", type=Path, default=Path("build/continual"), metavar="DIR", help="(default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="only put tables and pictures of the results into docs/continual.md")
     args = parser.parse_args()
-    rows = json.loads(args.results.read_text())["rows"] if args.results.exists() else []
+    rows = read(args.results)
     if args.write:
         write(rows)
         return
@@ -103,7 +103,7 @@ def main():
 
     def keep():
         atomic_write(args.results, json.dumps({"command": "python benchmarks/continual.py", "versions": versions(
-            "verilator", packages=("torch",)), "rows": rows}, indent=1) + "\n")
+            "verilator", packages=("torch",)), "rows": flat(rows)}, indent=1) + "\n")
 
     def attempt(name, work):
         try:

@@ -1,6 +1,7 @@
 """Tables and pictures of benchmarks/continual.py, in docs/continual.md and docs/continual-SEQUENCE.svg."""
 
 import io
+import json
 import statistics
 
 import matplotlib
@@ -10,10 +11,22 @@ from page import DOCS, insert
 
 from bnnhw.files import atomic_write
 
-__all__ = ["table", "write"]
+__all__ = ["flat", "read", "table", "write"]
 
 TITLES = {"permuted-mnist": "Permuted MNIST", "mnist-fashion": "MNIST, then Fashion-MNIST", "pixels": "8-bit pixels",
           "levels": "thermometer"}
+LISTS = ("hidden", "curves_percent", "task_accuracy_percent", "fraction_bits")      # JSON text in the file, whose rows are flat
+
+
+def read(path):
+    """The rows of the result file ``path`` (Path); none where there is no file."""
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    return [row | {key: json.loads(row[key]) for key in LISTS} for row in rows]
+
+
+def flat(rows):
+    """``rows`` as the result file has them."""
+    return [row | {key: json.dumps(row[key]) for key in LISTS} for row in rows]
 
 
 def _groups(rows):

@@ -135,6 +135,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("names", nargs="*", choices=[[], *CASES], metavar="NAME", help=f"of {', '.join(CASES)}; default: all")
     names = arguments.parse_args().names or list(CASES)
+    del sys.argv[1:]        # the file names the command that makes all of it
     file = RESULTS / "records.json"
     for name in names:
         made = row(name)
