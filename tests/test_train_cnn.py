@@ -122,8 +122,8 @@ def test_golden_model_gives_the_model_s_scores(tmp_path):
 
 @pytest.mark.parametrize("change, message", [
     (('kind = "cnn"', 'kind = "rnn"'),
-     r"key 'kind': must be one of \['mlp', 'level-mlp', 'cnn', 'residual', 'lut', 'lut-parts', 'lut-table', 'sparse-xnor'\], "
-     "not 'rnn'"),
+     r"key 'kind': must be one of \['mlp', 'level-mlp', 'cnn', 'residual', 'lut', 'lut-parts', 'lut-table', 'sparse-xnor', "
+     r"'continual'\], not 'rnn'"),
     (("pool = true }", "pool = 1 }"), "key 'blocks.1.pool': "),
     (("hidden = [7]", "hidden = [7]\nwidth = 3"), "key 'width': is unknown"),
 ])
