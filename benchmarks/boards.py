@@ -25,6 +25,7 @@ from bnnhw import boards, models
 
 PICKED = (      # the README's
     ("mnist-tfc", "icebreaker", []), ("mnist-tfc", "icebreaker", ["--fps", "130000"]),
+    ("mnist-tfc", "icebreaker", ["--fps", "max"]),
     ("mnist-sfc", "icebreaker", ["--fps", "5000"]),
     ("mnist-cnn-small", "icebreaker", []),
     ("mnist-sfc", "ulx3s-25f", []), ("mnist-cnn", "ulx3s-25f", []), ("mnist-cnn", "ulx3s-85f", ["--fps", "9000"]),
