@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import artifact, boards, devices, models
+from .bitstream import check_link
 from .build import AUTO
 from .errors import UsageError
 from .exploring import command
@@ -132,7 +133,9 @@ def _mhz(hz):
 
 def _estimates(path, chosen, rates, scores):
     """Print what is estimated of one network."""
-    stages = lower(artifact.load(path).network, scores=scores)
+    network = artifact.load(path).network
+    check_link(network)
+    stages = lower(network, scores=scores)
     rows = [explore(stages, board, fps) for board in chosen for fps in rates]
     console = Console()
     console.print(table(path.stem, rows))

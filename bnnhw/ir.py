@@ -105,7 +105,12 @@ class Network:
         return self.types[self.task].levels if self.task else 1
 
     def of_task(self, task):
-        """The network that this one is for one of its tasks: without banks and without the task's input."""
+        """The network that this one is for one of its tasks: without banks and without the task's input.
+
+        Raises :exc:`NetworkError` where there is no such task.
+        """
+        if not 0 <= task < self.tasks:
+            raise NetworkError(f"the task must be from 0 to {self.tasks - 1}, not {task}")
         return Network([op.bank(task) if isinstance(op, BANKS) else op for name, op in self.operations.items()
                         if name != self.task], self.outputs)
 

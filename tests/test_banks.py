@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bnnhw import artifact, reference
 from bnnhw.artifact import Artifact, ArtifactError
+from bnnhw.cli import main
 from bnnhw.ir import ArgMax, BankAffine, BankThreshold, Dense, Input, Network, NetworkError, TensorType, Threshold
 
 from .networks import bank_network, bank_networks, dense_network, images
@@ -150,3 +151,27 @@ def test_a_layer_of_its_own():
     """Banks that are not behind a dense layer have a meaning, too."""
     network = Network([X, T, BankThreshold("s", "x", "t", **RIGHT), Dense("d", "s", [[1, -1]]), ArgMax("c", "d")], "c")
     assert reference.run(network, np.array([[2, -2]]), task=1)["c"].tolist() == [0]
+
+
+@pytest.mark.parametrize("task", [-1, 3])
+def test_a_task_that_there_is_not(task):
+    with pytest.raises(NetworkError, match=f"the task must be from 0 to 2, not {task}"):
+        bank_network([4, 3], 3).of_task(task)
+
+
+@pytest.mark.parametrize("arguments, why", [
+    (["build", "FILE", "--board", "icebreaker", "-o", "BUILD"], "a board's link cannot choose one"),
+    (["run", "--virtual", "--target", "FILE"], "a board's link cannot choose one"),
+    (["explore", "FILE"], "a board's link cannot choose one"),
+    (["explore", "FILE", "--route", "-o", "BUILD.sqlite"], "a board's link cannot choose one"),
+    (["export", "FILE", "-o", "BUILD.onnx"], "there is no ONNX of such"),
+    (["info", "FILE", "--plot", "BUILD.png"], "there is no picture of such"),
+])
+def test_commands_for_networks_of_one_task(arguments, why, tmp_path, capsys):
+    file = tmp_path / "tasks.bnn"
+    artifact.save(file, Artifact(bank_network([4, 3], 2), ("a", "b", "c"), {}))
+    arguments = [word.replace("FILE", str(file)).replace("BUILD", str(tmp_path / "build")) for word in arguments]
+    assert main(arguments) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: the network has 2 tasks: ") and why in told and told.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [file]

@@ -154,7 +154,7 @@ def test_bisection_finds_what_trying_every_sum_finds(step):
 
 
 def test_permutations_never_change():
-    assert tasks.permutation(1001)[:5].tolist() == np.random.RandomState(1001).permutation(784)[:5].tolist()
+    assert tasks.permutation(1001)[:5].tolist() == [203, 324, 56, 355, 136]
     for k in range(1, 6):
         assert sorted(tasks.permutation(1000 + k)) == list(range(784))
     own = split(3, 0, 3)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import artifact
+from ..bitstream import check_link
 from ..build import Narrator
 from ..errors import UsageError
 from ..files import atomic_write
@@ -81,7 +82,9 @@ def explore(paths, boards, path, *, count, scheduler=None, **options):
     for file in paths:
         if file.stem in files:
             raise UsageError(f"two networks are called {file.stem!r}: rename a file, so that their rows can be told apart")
-        files[file.stem] = artifact.load(file).network, file.read_bytes()
+        network = artifact.load(file).network
+        check_link(network)
+        files[file.stem] = network, file.read_bytes()
     own = jobs({name: network for name, (network, _) in files.items()}, boards, **options)
     failed = 0
     with Store(path) as store, Narrator() as narrator:
