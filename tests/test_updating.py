@@ -69,8 +69,25 @@ def test_one_base_for_all_weights():
     assert not plan_of_logic().updatable and memories(accelerator.verilog(plan_of_logic())) == {}
 
 
-def test_the_plan_knows_the_memories():
-    plan = plan_of(1, widths=(32, 16, 10))
+def padded(plan):
+    """The plan with lanes that do not divide its dense layers' sizes."""
+    lanes = {"pe": 7, "simd": 5, "depth": None, "registers": 0}
+    own = {stage.name: stage.parse(plan.options[stage.name].model_dump() | lanes)
+           for stage in plan.stages if stage.kind == "dense"}
+    return dataclasses.replace(plan, options=plan.options | own)
+
+
+def test_one_base_for_all_weights_of_padded_layers():
+    plans = [padded(plan_of(seed)) for seed in (1, 2)]
+    assert plans[0].options == plans[1].options
+    texts = [accelerator.verilog(plan) for plan in plans]
+    assert texts[0] != texts[1] and with_placeholders(texts[0]) == with_placeholders(texts[1])
+    assert len(memories(texts[0])) == 4
+
+
+@pytest.mark.parametrize("folded", [lambda plan: plan, padded])
+def test_the_plan_knows_the_memories(folded):
+    plan = folded(plan_of(1, widths=(32, 16, 10)))
     assert {options.memory for options in plan.options.values() if hasattr(options, "memory")} == {"updatable"}
     made = memories(accelerator.verilog(plan))
     for stage in plan.stages:
