@@ -168,11 +168,11 @@ int main(int argc, char** argv) {
     FILE* input = open(args["frames"], "rb");
     if (std::fread(frames.data(), 1, frames.size(), input) != frames.size()) stop(EXIT_USAGE, "usage frames too short");
     std::fclose(input);
-    Bytes tasks(count);
+    std::vector<uint32_t> tasks(count);
     const unsigned task_mask = args.count("task_mask") ? std::stoul(args["task_mask"]) : 0;
     if (task_mask) {
         input = open(args["tasks"], "rb");
-        if (std::fread(tasks.data(), 1, tasks.size(), input) != tasks.size()) stop(EXIT_USAGE, "usage tasks too short");
+        if (std::fread(tasks.data(), sizeof tasks[0], tasks.size(), input) != tasks.size()) stop(EXIT_USAGE, "usage tasks too short");
         std::fclose(input);
     }
     std::vector<int64_t> beats(count * beats_out);

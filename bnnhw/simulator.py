@@ -225,7 +225,7 @@ class Simulator:
                 "patience": patience, "drain": DRAIN, "scope": f"{self.top}.{CORE}",
             }
             if task is not None:
-                np.asarray(task, np.uint8).tofile(folder / "tasks")
+                np.asarray(task, np.uint32).tofile(folder / "tasks")
                 settings |= {"tasks": folder / "tasks", "task_mask": (1 << (self.tasks - 1).bit_length()) - 1}
             if trace is not None:
                 settings["trace"] = Path(trace).resolve()

@@ -229,6 +229,13 @@ def test_whole(facts):
         chip.run(encode(network, x))
 
 
+def test_more_tasks_than_a_byte_holds():
+    network = bank_network([3], 300, shape=(1, 1, 1), seed=3)
+    plan, task = planned(network), np.array([0, 1, 255, 256, 257, 299])
+    found = simulate.check(plan, accelerator.verilog(plan), images(network, len(task)), task=task)
+    assert not found.mismatches
+
+
 def compare_with(network, x, task, result):
     return len(simulate.compare(network, x, result, task))
 
