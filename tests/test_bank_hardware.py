@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pytest
+from amaranth.back import verilog
 from amaranth.hdl import Value
 from amaranth.sim import Simulator
 from hypothesis import given, settings
@@ -149,6 +150,13 @@ def test_affine(turns, lanes, tasks, model, chances, seed):
     got = drive(dut, words_of(x, lanes, 4), task.tolist(), count * turns, chances, timing.Elastic(2) if model else None, seed)
     want = scale[task] * x + offset[task]
     assert got == words_of(want, lanes, 10)
+
+
+def test_affine_of_nothing_but_zeros():
+    """Its table has words, too."""
+    dut = BankAffineUnit(bits=3, scale=[[0, 0]] * 2, offset=[[0, 0]] * 2, width=2, lanes=1)
+    verilog.convert(dut)
+    assert drive(dut, [5, 3, 7, 1], [0, 1], 4, (1.0, 1.0, 1.0)) == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])

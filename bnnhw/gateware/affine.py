@@ -142,7 +142,7 @@ class BankAffineUnit(wiring.Component):
             m.d.sync += turn.eq(Mux(last, 0, turn + 1))
 
         # A word of the table has the scale and offset of each lane; a task's words follow each other.
-        shapes = [Shape.cast(range(min(0, *map(min, rows)), max(0, *map(max, rows)) + 1)) for rows in (self.scale, self.offset)]
+        shapes = [Shape.cast(range(min(0, *map(min, rows)), max(1, *map(max, rows)) + 1)) for rows in (self.scale, self.offset)]
         layout = data.ArrayLayout(data.StructLayout({"scale": shapes[0], "offset": shapes[1]}), self.lanes)
         channels = [[{"scale": a, "offset": b} for a, b in zip(scales, offsets, strict=True)]
                     for scales, offsets in zip(self.scale, self.offset, strict=True)]
