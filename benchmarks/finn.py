@@ -31,15 +31,21 @@ FOLDINGS = {
 }
 
 
+def lut6_of(text, top, folder):
+    """LUT6 of a module in Verilog by yosys' synthesis for the 7 series. Leaves ``top.v`` in ``folder``, with a module around it
+    that is called :data:`designs.PLAIN`."""
+    # yosys 0.70 takes `o[0]` for a bit of `o` in abc9 for xc7
+    text = re.sub(r"\\\S*\[\S* ", lambda found: found[0].replace("[", "_at_").replace("]", ""), text)
+    (folder / "top.v").write_text(text + designs.plain(text, top))
+    counts = implement.synthesize([folder / "top.v"], designs.PLAIN, devices.find("xc7a100t"), netlist=folder / "xc7.json")
+    return sum(count for kind, count in counts.items() if LUTS.fullmatch(kind))
+
+
 def layer(network, number, n_in, n_out, pe, simd, folder):
     result = "" if n_out != 10 else f" width={n_in.bit_length() + 1}"
     line = f"dense n_in={n_in} n_out={n_out} pe={pe} simd={simd} memory=bram{result}"
-    device = devices.find("xc7a100t")
-    text, top, _ = designs.verilog_of(line, None, device)
-    text = re.sub(r"\\(\w+)\[(\d+)\] ", r"\\\1_at_\2 ", text)      # yosys 0.70 takes `o[0]` for a bit of `o` in abc9 for xc7
-    (folder / "top.v").write_text(text + designs.plain(text, top))
-    counts = implement.synthesize([folder / "top.v"], designs.PLAIN, device, netlist=folder / "xc7.json")
-    lut6 = sum(count for kind, count in counts.items() if LUTS.fullmatch(kind))
+    text, top, _ = designs.verilog_of(line, None, None)
+    lut6 = lut6_of(text, top, folder)
     lanes, packed = pe * simd, cells(folder, "ecp5-25f", designs.PLAIN)
     model = FIXED_LUTS + LUTS_PER_LANE * lanes
     return {"network": network, "layer": f"fc{number}", "n_in": n_in, "n_out": n_out, "pe": pe, "simd": simd, "lanes": lanes,
