@@ -108,8 +108,6 @@ REGISTERED = [      # options that put registers into the longest paths
     "depthwise size=12 channels=16 kernel=3 pe=4 memory=bram bits=1 width=4 pad=1 depth=112 slices=1",
     "sumpool size=13 channels=48 kernel=3 bits=8 lanes=4 depth=400 slices=1",
 ]
-
-
 PADDED = [      # lanes that do not divide the sizes
     "dense n_in=784 n_out=64 pe=13 simd=16 memory=bram", "dense n_in=64 n_out=64 pe=3 simd=8 memory=bram",
     "dense n_in=100 n_out=30 pe=7 simd=15 memory=lut", "dense n_in=128 n_out=64 pe=11 simd=24 memory=bram bits=2",
