@@ -274,3 +274,14 @@ def test_rows_say_how_they_were_made(calibrate):
     found = json.loads(calibrate.FILE.read_text())
     assert {"yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin"} <= found["versions"].keys()
     assert len({(row["design"], row["device"], row["fmax_mhz_seed_1"] is None) for row in found["rows"]}) == len(found["rows"])
+
+
+@pytest.mark.parametrize("family", ["ice40", "gowin"])
+@pytest.mark.parametrize("inputs", [2, 4, 5, 6])
+def test_rule_of_thumb_for_a_table_is_its_expansion(family, inputs):
+    """Of a table whose parts all differ, as the one that shows a different word for each of them."""
+    from bnnhw.baked import tables
+    from bnnhw.estimate import whole
+    hard = int.from_bytes(np.random.default_rng(5).bytes(8), "little") % (1 << (1 << inputs))
+    assert whole._cells_per_table(inputs, family) == tables._shannon(hard, inputs, 4)[0]
+    assert whole._cells_per_table(inputs, "ecp5") == max(1, 2 ** inputs // 16)
