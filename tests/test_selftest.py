@@ -141,10 +141,11 @@ def test_board(name):
     assert beats.shape == (TEST_FRAMES, plan.result_beats) and not flags.any()
 
 
-@pytest.mark.parametrize("layer, words", [("fc3", 1), ("fc1", 384)])
-def test_wrong_bits(layer, words):
+@pytest.mark.parametrize("layer, neurons, inputs", [("fc3", 0, 0), ("fc1", 24, 64)])
+def test_wrong_bits(layer, neurons, inputs):
     """One wrong weight of the last layer shows, and a bit of the first layer's memory that is wrong in all words."""
     plan = planned("image")
+    words = max(1, -(-neurons // plan.options[layer].pe) * -(-inputs // plan.options[layer].simd))
     want, (head, own, tail) = selftest.expected(plan, identity(plan)), re.split(
         rf"(^module \\bnnhw_top\.core\.{layer}\.source .*?^endmodule)", accelerator.verilog(plan), flags=re.M | re.S)
     wrong, count = re.subn(r"( rom\[\d+\] = \d+'h\w*)(\w)", lambda found: f"{found[1]}{int(found[2], 16) ^ 1:x}", own,
