@@ -7,7 +7,8 @@
 Every shipped network on every board, as ``bnnhw build`` plans it, and some at a rate of images per second. ``core_images_per_s``
 is the simulated interval at the board's clock; ``core_images_per_s_at_fmax`` the same at the routed maximum. Seconds are of the
 whole build command with 1,000 images through the Verilog and 20 through the netlist, or 100 and 5 of the networks in
-:data:`LONG`, whose netlists take minutes for an image. ``of_revision`` is the commit whose gateware was built.
+:data:`LONG`, whose netlists take minutes for an image. A build that takes more than :data:`LIMIT_S` is ended: its router goes
+round in circles. ``of_revision`` is the commit whose gateware was built.
 """
 
 import json
@@ -33,6 +34,8 @@ PICKED = (      # the README's
     ("mnist-tfc", "tang-nano-9k", []), ("mnist-tfc", "tang-nano-20k", []), ("mnist-cnn-small", "tang-nano-9k", []),
 )
 LONG = {"cifar10-cnv-narrow": ("100", "5"), "fashion-cnn": ("100", "5"), "fashion-residual": ("100", "5")}
+LIMIT_S = 1200
+UNENDED = f"not routed after {LIMIT_S // 60} minutes"
 FILE = RESULTS / "boards.json"
 TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "verilator")
 
@@ -47,19 +50,30 @@ def key(network, board, options):
     return f"{network} {board} {' '.join(options)}".strip()
 
 
+def ended(command):
+    """(exit status, last line on standard error) of a command, which is given :data:`LIMIT_S`."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            complaint = process.communicate(timeout=LIMIT_S)[1]
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.wait()
+            return 1, UNENDED
+    return process.returncode, (complaint.strip().splitlines() or [""])[-1]
+
+
 def row(model, board, extra):
     with tempfile.TemporaryDirectory() as folder:
         images, netlist_images = LONG.get(model, ("1000", "20"))
         command = [sys.executable, "-m", "bnnhw.build", model, "--board", board, *(() if "lut" in model else ("--scores",)),
                    "--verify", images, "--bitstream", "--verify-netlist", netlist_images, *extra, "-o", f"{folder}/out"]
         start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True)
+        status, complaint = ended(command)
         seconds = time.perf_counter() - start
         revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
         what = {"network": model, "board": board, "options": " ".join(extra), "of_revision": revision}
-        if done.returncode:
-            reason = done.stderr.strip().splitlines()[-1]
-            return what | {"fits": reason, "cells": None, "cells_limit": None, "block_rams": None, "block_rams_limit": None,
+        if status:
+            return what | {"fits": complaint, "cells": None, "cells_limit": None, "block_rams": None, "block_rams_limit": None,
                            "fmax_mhz": None, "clock_mhz": None, "cycles_per_image": None, "core_images_per_s": None,
                            "core_images_per_s_at_fmax": None, "link_images_per_s": None, "latency_us": None,
                            "images": None, "right": None, "build_s": round(seconds, 1)}
@@ -85,8 +99,19 @@ def table(rows):
                      f"| {r['block_rams']} of {r['block_rams_limit']} | {r['clock_mhz']:g} MHz ({r['fmax_mhz']:.1f}) "
                      f"| {r['cycles_per_image']:,} | {r['core_images_per_s']:,} ({r['core_images_per_s_at_fmax']:,}) "
                      f"| {r['latency_us']} us | {r['right']} of {r['images']:,} | {r['build_s']:.0f} s |")
-    refused = [r for r in rows if r["fits"] != "yes"]
-    return "\n".join(lines) + f"\n\n{len(rows)} of {len(cases())} pairs were tried; {len(refused)} of them do not fit.\n"
+    unended, others = ([r for r in rows if r["fits"] != "yes" and (r["fits"] == UNENDED) == own] for own in (True, False))
+    lines += ["", f"{len(rows)} of {len(cases())} pairs were tried; {len(others)} of them are refused: {listed(others)}."]
+    if unended:
+        lines += ["", f"{UNENDED[0].upper()}{UNENDED[1:]}: {listed(unended)}."]
+    return "\n".join(lines) + "\n"
+
+
+def listed(rows):
+    """Networks, each with its boards."""
+    where = {}
+    for r in rows:
+        where.setdefault(f"{r['network']} {r['options']}".strip(), []).append(r["board"])
+    return "; ".join(f"{network} on {', '.join(found)}" for network, found in sorted(where.items())) or "none"
 
 
 def main(arguments):
