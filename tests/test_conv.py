@@ -1,10 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """Folded convolutions against sums over windows in numpy, to the cycle of their models; zero padding of signs among them."""
-import random
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +13,8 @@ from bnnhw.gateware.window import border_classes
 from bnnhw.stages import timing, window_timing
 from bnnhw.stages.dense import KEPT_IN
 from bnnhw.stages.unit_timing import buffered, padded
+
+from .beside import drive
 
 
 def windows(x, kernel, stride, padding, fill):
@@ -89,34 +89,10 @@ def case(seed, *, image, kernel, stride, padding, pe, folds, simd, groups, bits,
     return dut, model, words, want.reshape(-1, lanes[1]).tolist()
 
 
-def check(dut, model, words, want, p_valid=1.0, p_ready=1.0, seed=0, limit=20_000):
+def check(dut, model, words, want, p_valid=1.0, p_ready=1.0, seed=0):
     """Compare every word and, every cycle, who is ready and valid; the cycle in which each word was taken."""
-    taken, times = [], []
-
-    async def compare(ctx):
-        rng, offered, sent, cycle = random.Random(seed), False, 0, 0
-        while len(taken) < len(want):
-            assert cycle < limit, f"{len(taken)} of {len(want)} words"
-            offered = sent < len(words) and (offered or rng.random() < p_valid)
-            taking = rng.random() < p_ready
-            ctx.set(dut.i.valid, offered)
-            if offered:
-                ctx.set(dut.i.payload, words[sent])
-            ctx.set(dut.o.ready, taking)
-            assert (ctx.get(dut.i.ready), ctx.get(dut.o.valid)) == (model.ready, model.valid), f"cycle {cycle}"
-            push, pop = offered and model.ready, model.valid and taking
-            if pop:
-                taken.append(list(ctx.get(dut.o.payload)))
-                times.append(cycle)
-            model.step(push, pop)
-            sent, offered, cycle = sent + push, offered and not push, cycle + 1
-            await ctx.tick()
-
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(compare)
-    sim.run()
-    assert taken == want
+    taken, times = drive(dut, model, words, len(want), p_valid=p_valid, p_ready=p_ready, seed=seed)
+    assert [list(payload) for payload in taken] == want
     return times
 
 

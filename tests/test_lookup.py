@@ -1,10 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """Lookup tables, votes and tournament in gateware: exact, to the cycle of the model, and as stages in Verilog."""
-import random
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +18,7 @@ from bnnhw.sparse import GroupSum, Lookup, Thermometer
 from bnnhw.stages import FoldingError, LookupClassStage, LookupStage
 from bnnhw.stages.clusters import clustered
 
+from .beside import drive
 from .circuits import in_amaranth
 
 
@@ -42,37 +41,6 @@ def counted(x, layers, groups):
     return x.reshape(len(x), groups, -1).sum(axis=2)
 
 
-def drive(dut, model, words, count, p_valid, p_ready, seed, taken):
-    """Send ``words``, collect ``count`` results, the model beside it in every cycle; also the cycles that it took."""
-    found, cycles = [], 0
-
-    async def compare(ctx):
-        nonlocal cycles
-        rng, offered, sent = random.Random(seed), False, 0
-        while len(found) < count:
-            assert cycles < 20_000, f"{len(found)} of {count}"
-            offered = sent < len(words) and (offered or rng.random() < p_valid)
-            taking = rng.random() < p_ready
-            ctx.set(dut.i.valid, offered)
-            if offered:
-                ctx.set(dut.i.payload, words[sent])
-            ctx.set(dut.o.ready, taking)
-            assert (ctx.get(dut.i.ready), ctx.get(dut.o.valid)) == (model.ready, model.valid), f"cycle {cycles}"
-            push, pop = offered and model.ready, model.valid and taking
-            if pop:
-                found.append(taken(ctx))
-            model.step(push, pop)
-            sent, offered = sent + push, offered and not push
-            cycles += 1
-            await ctx.tick()
-
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(compare)
-    sim.run()
-    return found, cycles
-
-
 STALLS = st.sampled_from([1.0, 0.6, 0.2])
 
 
@@ -93,14 +61,13 @@ def test_units(monkeypatch, inputs, layered, groups, size, fan_in, fabric, depth
     kind = LookupClassStage("votes", (), "votes", bytes_per_beat=1, **own) if decide else LookupStage("votes", (), "votes", **own)
     options = kind.parse({"kind": kind.kind, "lanes": lanes, "fabric": fabric, "depth": depth, "blocks": blocks})
     dut = kind.build(options)
-    got, cycles = drive(dut, kind.timing(options), words, vectors, p_valid, p_ready, seed,
-                        lambda ctx: ctx.get(dut.o.p.data) if decide else list(ctx.get(dut.o.p)))
-    assert got == (want.argmax(axis=1) if decide else want).tolist()
+    got, times = drive(dut, kind.timing(options), words, vectors, p_valid=p_valid, p_ready=p_ready, seed=seed)
+    assert [payload.data if decide else list(payload) for payload in got] == (want.argmax(axis=1) if decide else want).tolist()
     if p_valid == p_ready == 1.0:       # latency as the contracts say, then a vector each inputs / lanes cycles
         rounds = (groups - 1).bit_length() if decide else 0
         held = 4 if lanes < inputs and blocks else 3 if lanes < inputs else 0
         latency = kind.made(fabric, depth).circuit.latency
-        assert cycles == len(words) + latency + 1 + rounds + held
+        assert times[-1] == len(words) + latency + rounds + held
 
 
 def test_only_used_elements_are_kept():

@@ -1,10 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """PE and SIMD that do not divide: layers against integer arithmetic, to the cycle of their models; the parts that make it up."""
-import random
-
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +13,7 @@ from bnnhw.stages.dense import KEPT_IN, DenseStage, FoldedOptions
 from bnnhw.stages.foldings import Sizes, foldings
 
 from . import streams
+from .beside import drive
 from .test_dense import integers, word
 
 CHANCE = st.sampled_from([1.0, 0.6, 0.2])
@@ -47,36 +45,9 @@ def layer(rng, n_out, n_in, pe, simd, *, bits=1, ternary=False, signs=True, memo
 
 def check(stage, options, words, want, p_valid=1.0, p_ready=1.0, seed=0):
     """Every word, and in every cycle who is ready and valid; the cycle in which each word was taken."""
-    dut, model, taken, times = stage.build(options), stage.timing(options), [], []
-
-    async def compare(ctx):
-        rng, offered, sent, cycle = random.Random(seed), False, 0, 0
-        for _ in range(3):              # the weight memory's first word after reset
-            model.step(False, False)
-            await ctx.tick()
-        while len(taken) < len(want):
-            assert cycle < 20_000, f"{len(taken)} of {len(want)} words"
-            offered = sent < len(words) and (offered or rng.random() < p_valid)
-            taking = rng.random() < p_ready
-            ctx.set(dut.i.valid, offered)
-            if offered:
-                ctx.set(dut.i.payload, words[sent])
-            ctx.set(dut.o.ready, taking)
-            assert (ctx.get(dut.i.ready), ctx.get(dut.o.valid)) == (model.ready, model.valid), f"cycle {cycle}"
-            push, pop = offered and model.ready, model.valid and taking
-            if pop:
-                taken.append(list(ctx.get(dut.o.payload)))
-                times.append(cycle)
-            if push or pop or not model.idle:
-                model.step(push, pop)
-            sent, offered, cycle = sent + push, offered and not push, cycle + 1
-            await ctx.tick()
-
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(compare)
-    sim.run()
-    assert taken == want
+    dut, model = stage.build(options), stage.timing(options)
+    taken, times = drive(dut, model, words, len(want), p_valid=p_valid, p_ready=p_ready, seed=seed, start=3)
+    assert [list(payload) for payload in taken] == want
     return times
 
 

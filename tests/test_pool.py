@@ -1,10 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """Pooling units and pools of maps: exact, to the cycle of their models, minima where they are asked for."""
-import random
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,42 +10,12 @@ from bnnhw.gateware.pool import MaxPool, PoolUnit, SumPool, SumPoolUnit
 from bnnhw.stages import timing, unit_timing, window_timing
 
 from . import streams
+from .beside import drive
 
 
 def packed(codes, bits):
     """A word of codes, the first in the least significant bits."""
     return sum(int(code) << bits * lane for lane, code in enumerate(codes))
-
-
-def drive(dut, model, words, count, p_valid, p_ready, seed):
-    """Send ``words`` as integers and collect ``count`` lists of codes, the model beside it; also the cycles taken."""
-    found, cycles = [], 0
-
-    async def compare(ctx):
-        nonlocal cycles
-        rng, offered, sent = random.Random(seed), False, 0
-        while len(found) < count:
-            assert cycles < 20_000, f"{len(found)} of {count}"
-            offered = sent < len(words) and (offered or rng.random() < p_valid)
-            taking = rng.random() < p_ready
-            ctx.set(dut.i.valid, offered)
-            if offered:
-                ctx.set(dut.i.payload, words[sent])
-            ctx.set(dut.o.ready, taking)
-            assert (ctx.get(dut.i.ready), ctx.get(dut.o.valid)) == (model.ready, model.valid), f"cycle {cycles}"
-            push, pop = offered and model.ready, model.valid and taking
-            if pop:
-                found.append(list(ctx.get(dut.o.payload)))
-            model.step(push, pop)
-            sent, offered = sent + push, offered and not push
-            cycles += 1
-            await ctx.tick()
-
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(compare)
-    sim.run()
-    return found, cycles
 
 
 def reduced(kind, values, minimum):
@@ -72,10 +40,10 @@ def test_units(kind, bits, lanes, taps, groups, p_valid, p_ready, seed):
     dut = (SumPoolUnit(bits=bits, lanes=lanes, taps=taps) if kind == "sum" else
            PoolUnit(bits=bits, lanes=lanes, taps=taps, groups=groups, minimum=minimum.ravel().tolist()))
     words = codes.reshape(-1, lanes).tolist()
-    got, cycles = drive(dut, timing.Gathering(taps), words, results, p_valid, p_ready, seed)
-    assert got == want.tolist()
+    got, times = drive(dut, timing.Gathering(taps), words, results, p_valid=p_valid, p_ready=p_ready, seed=seed)
+    assert [list(payload) for payload in got] == want.tolist()
     if p_valid == p_ready == 1.0:
-        assert cycles == results * taps + 1
+        assert times[-1] == results * taps
 
 
 def test_greatest_sum():
@@ -106,9 +74,9 @@ def check(kind, image, kernel, stride, groups, lanes, bits, more=0, images=3, p_
     dut, model = make(kind, facts, bits, channels, lanes, minimum, window_timing.live_depth(**facts) + more,
                       slices)
     words = [packed(codes, bits) for codes in maps.reshape(-1, lanes)]
-    got, cycles = drive(dut, model, words, len(want) * groups, p_valid, p_ready, seed)
-    assert got == [codes for window in want for codes in window]
-    return cycles
+    got, times = drive(dut, model, words, len(want) * groups, p_valid=p_valid, p_ready=p_ready, seed=seed)
+    assert [list(payload) for payload in got] == [codes for window in want for codes in window]
+    return times[-1] + 1
 
 
 @st.composite

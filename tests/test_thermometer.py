@@ -13,7 +13,7 @@ from bnnhw.plan import Plan
 from bnnhw.stages import FoldingError, ThermometerStage
 
 from . import streams
-from .test_lookup import drive
+from .beside import drive
 from .topologies import INPUTS, inputs
 
 STALLS = st.sampled_from([1.0, 0.6, 0.2])
@@ -47,16 +47,16 @@ def test_stage(data, bits, channels, repeats, count, spread, p_valid, p_ready):
         """The model, from the table's first word on: a cycle after reset."""
         started = not table
         valid, ready = property(lambda self: model.valid), property(lambda self: self.started and model.ready)
+        idle = False
 
         def step(self, push, pop):
             model.step(push, pop)
             self.started = True
 
-    got, cycles = drive(dut, Late(), x.tolist(), len(x), p_valid, p_ready, count,
-                        lambda ctx: [int(ctx.get(dut.o.p[lane])) >> k & 1 for lane in range(lanes) for k in range(count)])
-    assert got == reached(x, levels).tolist()
+    got, times = drive(dut, Late(), x.tolist(), len(x), p_valid=p_valid, p_ready=p_ready, seed=count)
+    assert [[element >> k & 1 for element in word for k in range(count)] for word in got] == reached(x, levels).tolist()
     if p_valid == p_ready == 1.0:
-        assert cycles == len(x) + 1 + table
+        assert times[-1] == len(x) + table
 
 
 @pytest.mark.parametrize("channels, lanes, count", [(300, 1, 2), (65, 4, 5), (784, 7, 1)])

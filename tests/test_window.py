@@ -1,16 +1,16 @@
 # amaranth: UnusedElaboratable=no
 """The window buffer: every word of every window, to the cycle of its model; its two depths are the least."""
 import itertools
-import random
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnhw.gateware.window import ChannelWindows, Geometry, Windows, border_classes
 from bnnhw.stages import window_timing
+
+from .beside import drive
 
 WIDTH, FILL = 9, 0b101010101
 
@@ -40,48 +40,17 @@ def make(geometry, repeats, depth):
     return Windows(width=WIDTH, fill=FILL, repeats=repeats, **facts), window_timing.Window(repeats=repeats, **facts)
 
 
-def drive(dut, model, words, count, p_valid, p_ready, seed, patience=2000):
-    """Send ``words`` and collect ``count`` payloads, the model beside it; all of (word, border) and the cycles taken."""
-    found, cycles = [], 0
-
-    async def compare(ctx):
-        nonlocal cycles
-        rng, offered, sent, quiet = random.Random(seed), False, 0, 0
-        while len(found) < count and quiet < patience:
-            offered = sent < len(words) and (offered or rng.random() < p_valid)
-            taking = rng.random() < p_ready
-            ctx.set(dut.i.valid, offered)
-            if offered:
-                ctx.set(dut.i.payload, words[sent])
-            ctx.set(dut.o.ready, taking)
-            assert (ctx.get(dut.i.ready), ctx.get(dut.o.valid)) == (model.ready, model.valid), f"cycle {cycles}"
-            push, pop = offered and model.ready, model.valid and taking
-            if pop:
-                payload = ctx.get(dut.o.payload)
-                found.append((payload.word, payload.border))
-            quiet = 0 if push or pop else quiet + 1
-            model.step(push, pop)
-            sent, offered = sent + push, offered and not push
-            cycles += 1
-            await ctx.tick()
-
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(compare)
-    sim.run()
-    return found, cycles
-
-
 def check(geometry, repeats, depth, images=3, p_valid=1.0, p_ready=1.0, seed=0):
     """Run random images through a window buffer and compare everything; the cycles it took."""
     pixels = np.random.default_rng(seed).integers(0, 1 << WIDTH, (images, *geometry.image, geometry.groups))
     want = expected(pixels, geometry, repeats or 1, repeats is None)
     dut, model = make(geometry, repeats, depth)
-    got, cycles = drive(dut, model, pixels.ravel().tolist(), len(want), p_valid, p_ready, seed)
-    assert [word for word, _ in got] == [word for word, _ in want]
+    got, times = drive(dut, model, pixels.ravel().tolist(), len(want), p_valid=p_valid, p_ready=p_ready, seed=seed)
+    assert [payload.word for payload in got] == [word for word, _ in want]
     (rows, _), (columns, _) = geometry.borders
-    assert [(*rows[border // len(columns)], *columns[border % len(columns)]) for _, border in got] == [cut for _, cut in want]
-    return cycles
+    borders = [divmod(payload.border, len(columns)) for payload in got]
+    assert [(*rows[row], *columns[column]) for row, column in borders] == [cut for _, cut in want]
+    return times[-1] + 1
 
 
 @st.composite
@@ -190,7 +159,7 @@ def stuck(geometry, repeats, depth, images=3):
     """Whether a component with ``depth`` does not bring ``images`` to an end."""
     dut, model = make(geometry, repeats, depth)
     count = images * len(model.needs)
-    got, _ = drive(dut, model, [1] * (images * geometry.words), count, 1.0, 1.0, 0, patience=10)
+    got, _ = drive(dut, model, [1] * (images * geometry.words), count, patience=10)
     return len(got) < count
 
 
@@ -216,7 +185,7 @@ def test_timing_is_independent_of_data():
     geometry, taken = Geometry((4, 4), 1, (3, 3), (1, 1), (1, 1, 1, 1)), []
     for value in (0, 511):
         dut, model = make(geometry, 2, 20)
-        taken.append(drive(dut, model, [value] * 48, 3 * 16 * 18, 0.7, 0.7, 5)[1])
+        taken.append(drive(dut, model, [value] * 48, 3 * 16 * 18, p_valid=0.7, p_ready=0.7, seed=5)[1])
     assert taken[0] == taken[1]
 
 
