@@ -116,7 +116,8 @@ def run(wanted):
 def least_squares(counts, values, least=0):
     """{feature: constant} for which the relative errors of the sums are least, none of them negative. Values below ``least``
     count as if they were that."""
-    features, scale = sorted(set().union(*counts)), np.maximum(values, least)
+    features = sorted({name for own in counts for name, count in own.items() if count})
+    scale = np.maximum(values, least)
     while True:
         matrix = np.array([[own.get(name, 0) for name in features] for own in counts], float) / scale[:, None]
         found, *_ = np.linalg.lstsq(matrix, np.array(values) / scale, rcond=None)

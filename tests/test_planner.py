@@ -7,7 +7,6 @@ import json
 import math
 import random
 import re
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -313,24 +312,6 @@ def test_no_such_latency():
     for cycles, end in ((2, ""), (20, r"; the shortest that was found is \d+")):
         with pytest.raises(PlanError, match=rf"^no plan for up5k has a latency of {cycles} cycles{end}$"):
             folding.choose(SMALL, planner(SMALL), latency=cycles / CLOCK_HZ)
-
-
-@pytest.mark.parametrize("name", ["cifar10-cnv-narrow", "fashion-residual"])
-def test_seconds(name):
-    network = models.load(name).network
-    start = time.process_time()
-    own = planner(network, ECP5)
-    own.explain(own.fastest())
-    assert time.process_time() - start < 5
-
-
-def test_seconds_of_a_full_width_cnv(monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
-    network = importlib.import_module("cnv").cnv()
-    start = time.process_time()
-    own = planner(network, DEVICES["ecp5-85f"])
-    own.explain(own.fastest())
-    assert time.process_time() - start < 5
 
 
 def test_explore():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnnhw.planner.search import Choice, Front, Limits, Problem, Step, cheapest, fastest
+from bnnhw.planner.search import Choice, Front, Limits, Problem, Step, cheapest, exceeded, fastest
 
 LANES = st.sampled_from([1, 2, 3, 4, 6])
 
@@ -81,6 +81,33 @@ def test_least_crowded(problem, limits):
     costs = [(luts, brams) for _, _, luts, brams in everything(problem)]
     found = Front(problem, 9, max(brams for _, brams in costs)).best(limits, limits.crowding)
     assert limits.crowding(found.luts, found.brams) == min(limits.crowding(*cost) for cost in costs)
+
+
+@settings(max_examples=150, deadline=None)
+@given(problem=problems(), limits=LIMITS, interval=st.integers(1, 9))
+def test_what_fits_does_not_exceed(problem, limits, interval):
+    if any(cycles <= interval and luts <= limits.luts and brams <= limits.brams
+           for cycles, _, luts, brams in everything(problem)):
+        assert not exceeded(limits, interval, (step.choices for step in problem.steps))
+
+
+def one(luts, brams, cycles=1):
+    return [Choice("", cycles, 1, 1, luts, brams)]
+
+
+@pytest.mark.parametrize("stages, asked", [
+    ([one(101, 0), one(1, 1)], 1), ([one(1, 11), one(1, 1)], 1), ([one(1, 1, cycles=3), one(1, 1)], 1),
+    ([one(60, 0), one(41, 0), one(1, 0)], 2), ([one(1, 6), one(1, 5), one(1, 0)], 2),
+    # Either alone would do, but not both: each may have few cells or few block RAMs.
+    ([one(90, 1) + one(10, 9), one(90, 1) + one(10, 9), one(0, 0)], None),
+    ([one(90, 1) + one(10, 9), one(90, 2) + one(20, 9), one(0, 0)], 2), ([one(95, 0) + one(1, 9), one(95, 0) + one(1, 9)], None),
+    ([one(100, 10)], None), ([], None),
+])
+def test_exceeded(stages, asked):
+    """No more stages are asked for than it takes."""
+    left = iter(stages)
+    found = exceeded(Limits(100, 10), 2, left)
+    assert found == (asked is not None) and len(list(left)) == (len(stages) - asked if found else 0)
 
 
 def test_a_shorter_path_is_taken_where_it_costs_nothing():

@@ -3,7 +3,6 @@
 import functools
 import json
 import math
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from importlib import resources
 
@@ -49,35 +48,44 @@ class Estimate:
         return 1e9 / self.path_ns
 
 
+@functools.cache
+def _dotted(name):
+    return name.replace("__", ".")
+
+
 @dataclass
 class Parts:
     """What a design has of what costs something.
 
     Attributes
     ----------
-    counts : Counter
+    counts : dict
         Feature -> how many there are. The features are those of :mod:`.parts`.
     brams : int
-    paths : list of Counter
+    paths : list of dict
         Of every path that may be the longest: features on it.
     """
-    counts: Counter = field(default_factory=Counter)
+    counts: dict = field(default_factory=dict)
     brams: int = 0
     paths: list = field(default_factory=list)
 
     def add(self, **features):
         """Count features: a name's double underscore stands for a dot."""
         for name, count in features.items():
-            self.counts[name.replace("__", ".")] += count
+            name = _dotted(name)
+            self.counts[name] = self.counts.get(name, 0) + count
         return self
 
     def path(self, **features):
         """Note a path."""
-        self.paths.append(Counter({name.replace("__", "."): count for name, count in features.items()}))
+        self.paths.append({_dotted(name): count for name, count in features.items()})
         return self
 
     def __add__(self, other):
-        return Parts(self.counts + other.counts, self.brams + other.brams, self.paths + other.paths)
+        counts = dict(self.counts)
+        for name, count in other.counts.items():
+            counts[name] = counts.get(name, 0) + count
+        return Parts(counts, self.brams + other.brams, self.paths + other.paths)
 
 
 @functools.cache
@@ -103,10 +111,10 @@ def evaluate(parts, device):
     """The :class:`Estimate` of ``parts`` on ``device``. Raises :exc:`EstimateError`."""
     check(device)
     known = constants()
-    cells, ffs = (sum(known[target][device.family].get(name, 0) * count for name, count in parts.counts.items())
-                  for target in TARGETS)
+    cells, ffs = (sum([own.get(name, 0) * count for name, count in parts.counts.items()])
+                  for own in (known[target][device.family] for target in TARGETS))
     delays = known["path_ns"][speed(device)]
-    longest = max((sum(delays.get(name, 0) * count for name, count in path.items()) for path in parts.paths), default=0)
+    longest = max([sum([delays.get(name, 0) * count for name, count in path.items()]) for path in parts.paths], default=0)
     return Estimate(cells, ffs, parts.brams, longest and longest + wires_ns(cells, device))
 
 

@@ -7,7 +7,6 @@ the component's name alone is what one of them takes whatever its size.
 
 import functools
 import math
-from collections import Counter
 
 from ..gateware.chunks import BANK_BYTES
 from ..gateware.mvtu import STARTS_IN_MULTIPLEXER
@@ -98,7 +97,7 @@ def registered(found, width):
 
 def _to_register(path):
     """``path``, but where it begins at a block RAM without the table that reads it."""
-    return path - Counter(levels=1) if path["bram"] else path
+    return path | {"levels": path["levels"] - 1} if path.get("bram") else path
 
 
 def rom(width, words, memory, family, columns=None):

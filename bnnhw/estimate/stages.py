@@ -68,12 +68,14 @@ def _starts_in_memory(stage, pe, more, family):
     """Block RAMs that synthesis takes for tables of starts without being asked: each neuron's table has a register behind it, and
     long ones cost less there."""
     starts, _ = _starts(stage, pe, more)
-    found = 0
-    for column in starts.reshape(-1, pe).T:
-        width = bits(int(np.abs(column).max())) + 1
-        changing_, _ = _different(column[:, None] & (1 << width) - 1)
-        if len(column) > STARTS_IN_MULTIPLEXER and changing_:
-            memory = mapped(family, changing_, len(column), rom=True)
+    table = starts.reshape(-1, pe)
+    if len(table) <= STARTS_IN_MULTIPLEXER:
+        return 0
+    found, differ = 0, np.bitwise_or.reduce(table ^ table[0])
+    for different, most in zip(differ.tolist(), np.abs(table).max(axis=0).tolist(), strict=True):
+        changing_ = (different & (2 << bits(most)) - 1).bit_count()
+        if changing_:
+            memory = mapped(family, changing_, len(table), rom=True)
             found += memory.cells if memory.kind == "block" else 0
     return found
 

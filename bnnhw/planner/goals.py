@@ -11,8 +11,8 @@ from ..estimate.figures import whole
 from ..plan import PlanError
 from .explain import explanation, relief, shortage
 from .latency import least_area
-from .search import Limits, cheapest, fastest
-from .tables import tables
+from .search import Limits, cheapest, exceeded, fastest
+from .tables import choices_of, tables
 
 __all__ = ["MARGIN", "Planner", "has_estimates"]
 
@@ -59,11 +59,18 @@ class Planner:
         self.path_ns = path_ns or 1e9 / clock_hz
         self.register_ns = register_ns or self.path_ns
         self.limits = self.room = tuple(Limits(int(part * device.luts), device.brams) for part in (MARGIN, 1))
+        self._choices = {}
 
     @functools.cached_property
     def problem(self):
-        return tables(self.stages, self.device, self.fabric, self._around, clock_hz=self.clock_hz, path_ns=self.path_ns,
-                      register_ns=self.register_ns, updatable=self.updatable)
+        return tables(self.stages, self._choices_of, self.device, self._around)
+
+    def _choices_of(self, stage):
+        if stage.name not in self._choices:
+            self._choices[stage.name] = choices_of(
+                stage, self.device, self.fabric, clock_hz=self.clock_hz, path_ns=self.path_ns, register_ns=self.register_ns,
+                updatable=self.updatable)
+        return self._choices[stage.name]
 
     def _around(self, lanes):
         """The estimate of what stands around the stages: stream ports for beats of ``lanes`` elements, and what a board adds."""
@@ -142,9 +149,17 @@ class Planner:
             if device is not self.device and has_estimates(device):
                 other = Planner(self.stages, device, self.clock_hz, self.board, fabric=device.family,
                                 updatable=self.updatable)
-                if cheapest(other.problem, other.limits[0], cycles):
+                if other.fits(cycles):
                     return device.name
         return None
+
+    def fits(self, cycles):
+        """Whether there is a design with an interval of at most ``cycles`` within the first limits. Where the stages with most
+        weights do not fit on their own, the others are not estimated."""
+        heaviest = sorted(self.stages, key=lambda stage: stage.weights.size if hasattr(stage, "weights") else 0, reverse=True)
+        if exceeded(self.limits[0], cycles, map(self._choices_of, heaviest)):
+            return False
+        return cheapest(self.problem, self.limits[0], cycles) is not None
 
     def explain(self, design):
         """Why ``design`` is not faster, and what a faster one would take, in one line."""

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Choice", "Design", "Front", "Limits", "Problem", "Step", "cheapest", "fastest", "unlimited"]
+__all__ = ["Choice", "Design", "Front", "Limits", "Problem", "Step", "cheapest", "exceeded", "fastest", "unlimited"]
 
 NEVER = np.inf
+PRICES = ((1, 0), (1, 1), (1, 3), (1, 10), (0, 1))      # of a device's cells and of its block RAMs
 
 
 @dataclass(frozen=True)
@@ -241,9 +242,28 @@ class Front:
         return brams >= 0 and delay >= 0 and key in values and values[key][brams, delay] == value
 
 
+def exceeded(limits, interval, stages):
+    """Whether ``stages``, an iterable of the tuples of each one's choices, take more than ``limits`` at ``interval`` whatever is
+    chosen and whatever else there is; False where it takes a search to tell. No more of them are asked for than show it.
+
+    What fits costs at most as much as all there is, at any of :data:`PRICES`; a stage costs at least its cheapest choice.
+    """
+    room = [cell * limits.luts * max(1, limits.brams) + block * limits.brams * limits.luts for cell, block in PRICES]
+    for choices in stages:
+        own = [(choice.luts * max(1, limits.brams), choice.brams * limits.luts) for choice in choices
+               if choice.cycles <= interval and choice.luts <= limits.luts and choice.brams <= limits.brams]
+        room = [left - min((cell * luts + block * brams for luts, brams in own), default=NEVER)
+                for left, (cell, block) in zip(room, PRICES, strict=True)]
+        if min(room) < 0:
+            return True
+    return False
+
+
 def cheapest(problem, limits, interval):
     """The :class:`Design` of the least area within ``limits`` that keeps up with ``interval``; None where there is none."""
-    return Front(problem, interval, limits.brams).best(limits) if interval >= problem.least else None
+    if exceeded(limits, interval, (step.choices for step in problem.steps)):
+        return None
+    return Front(problem, interval, limits.brams).best(limits)
 
 
 def fastest(problem, limits):

@@ -19,7 +19,7 @@ from ..stages.dense import weight_bits
 from ..stages.windowed import WindowStage
 from .search import Choice, Problem, Step
 
-__all__ = ["branch_words", "buffer_words", "candidates", "lag", "tables"]
+__all__ = ["branch_words", "buffer_words", "candidates", "choices_of", "lag", "tables"]
 
 ANY_FABRIC = "ice40"
 HALF = 0.5                  # of a device's cells
@@ -98,15 +98,9 @@ def branch_words(stages):
     return {name: [wait(name, taker) for taker in own] for name, own in takers.items() if len(own) > 1}
 
 
-def tables(stages, device, fabric, around, *, clock_hz, path_ns, register_ns, updatable=False):
-    """The :class:`~.search.Problem` of ``stages`` on ``device``.
-
-    ``fabric`` is as of :func:`candidates`; ``around(lanes)`` gives the estimate of what stands around the stages where the input
-    comes in words of so many elements.
-
-    Options whose estimated path is longer than ``register_ns`` have registers in more places, as long as that makes it shorter.
-    Of a stage's options only those whose estimated path is at most ``path_ns`` are taken, or where none is those with the
-    shortest; circuits of constants have registers as a clock of ``clock_hz`` needs them.
+def tables(stages, choices, device, around):
+    """The :class:`~.search.Problem` of ``stages`` on ``device``. ``choices(stage)`` gives what each can be, ``around(lanes)`` the
+    estimate of what stands around the stages where the input comes in words of so many elements.
 
     Raises
     ------
@@ -129,12 +123,21 @@ def tables(stages, device, fabric, around, *, clock_hz, path_ns, register_ns, up
     def rounded(lanes):
         cost = around(lanes)
         return math.ceil(cost.luts), cost.brams
-    steps = [Step(stage.name, stage.sources, _choices(stage, device, fabric, clock_hz, path_ns, register_ns, updatable))
-             for stage in stages]
-    return Problem(steps, convert, fork, rounded)
+    return Problem([Step(stage.name, stage.sources, choices(stage)) for stage in stages], convert, fork, rounded)
 
 
-def _choices(stage, device, fabric, clock_hz, path_ns, register_ns, updatable):
+def choices_of(stage, device, fabric, *, clock_hz, path_ns, register_ns, updatable=False):
+    """What ``stage`` can be on ``device``: a tuple of :class:`~.search.Choice`. ``fabric`` is as of :func:`candidates`.
+
+    Options whose estimated path is longer than ``register_ns`` have registers in more places, as long as that makes it shorter.
+    Of a stage's options only those whose estimated path is at most ``path_ns`` are taken, or where none is those with the
+    shortest; circuits of constants have registers as a clock of ``clock_hz`` needs them.
+
+    Raises
+    ------
+    EstimateError
+        There are no figures for the device.
+    """
     found, paths = [], {}
     for options in candidates(stage, fabric, clock_hz, updatable):
         choice = _choice(stage, options, device)
