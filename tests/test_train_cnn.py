@@ -110,6 +110,46 @@ def test_gradient_passes_the_rounding():
     assert norm.beta.grad.tolist() == [36.0, 36.0]
 
 
+def test_fixed_point_norm_has_batch_norm_s_gradients():
+    """Those of scale and offset are as if nothing were rounded; that of the sums is the rounded slope."""
+    norm, s = FixedPointNorm(2, 3).eval(), torch.randint(-20, 21, (4, 2, 3, 3)).float().requires_grad_()
+    with torch.no_grad():
+        norm.gamma.copy_(torch.tensor([0.3, -1.7]))
+        norm.mean.copy_(torch.tensor([2.5, -1.0]))
+        norm.var.copy_(torch.tensor([7.0, 0.5]))
+    upstream = torch.randn(4, 2, 3, 3)
+    (norm(s) * upstream).sum().backward()
+    centred = (s.detach() - norm.mean.view(-1, 1, 1)) / torch.sqrt(norm.var + norm.eps).view(-1, 1, 1)
+    assert torch.allclose(norm.gamma.grad, (upstream * centred).sum((0, 2, 3)), atol=1e-4)
+    assert torch.allclose(norm.beta.grad, upstream.sum((0, 2, 3)), atol=1e-5)
+    slope = torch.round(norm.gamma / torch.sqrt(norm.var + norm.eps) * 8) / 8
+    assert torch.allclose(s.grad, upstream * slope.view(-1, 1, 1))
+
+
+def test_reestimated_statistics_are_those_of_all_images(tmp_path, monkeypatch):
+    """More than one batch of them; a pass ends where the statistics are taken, so that the scores are never computed."""
+    trainer = trained(tmp_path, "cnn")
+    model, images = trainer.model, trainer.images
+    assert len(images) > model.evaluation_batch
+    with torch.no_grad():
+        for norm in model.norms:
+            norm.mean.fill_(99.0)
+        monkeypatch.setattr(model.linears[-1], "dropped_sums", None)
+        reestimate(model, images)
+        x = images.permute(0, 3, 1, 2).double()
+        for k, (layer, norm) in enumerate(zip([*model.convs, *model.linears], model.norms, strict=False)):
+            if k < 2:
+                padded = torch.nn.functional.pad(x, (1, 1, 1, 1), value=-1.0)
+                s = torch.nn.functional.conv2d(padded, layer.signs().double())
+                s = torch.nn.functional.max_pool2d(s, 2) if model.pools[k] else s
+            else:
+                s = x.permute(0, 2, 3, 1).flatten(1) @ layer.signs().double().T
+            rows = s.transpose(0, 1).flatten(1)
+            assert torch.allclose(norm.mean.double(), rows.mean(1), rtol=1e-6)
+            assert torch.allclose(norm.var.double(), rows.var(1, correction=0), rtol=1e-6)
+            x = torch.where(norm(s.float()) >= 0, 1.0, -1.0).double()
+
+
 def test_golden_model_gives_the_model_s_scores(tmp_path):
     trainer = trained(tmp_path, "residual")
     images = split(60, 5, shape=(9, 8, 2)).images

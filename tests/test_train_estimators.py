@@ -220,6 +220,23 @@ def test_projected_kernels():
     assert Projected(4, 0.0, HardTanh()).fresh((10, 5), 1.0, generator()).shape == (10, 5)      # 4 does not divide 10
 
 
+def test_what_pcnn_leaves_out():
+    """With the paper's step eta inside its loss, strength / 2 * mean((sign(v) - p (c + eta g))^2), g the loss's gradient of the
+    signs, c's gradient would be strength * eta * p^2 g / n greater: next to p g, which it has, nothing."""
+    piece, eta = Projected(1, 0.001, HardTanh()), 0.01
+    c = (piece.fresh((3, 2, 2, 2), 0.9, generator()).double() / 2).requires_grad_()
+    g = torch.randn(3, 2, 2, 2, generator=generator(2), dtype=torch.float64)
+    p = piece.projections.detach().double()[0]
+    signs = torch.where(p * c.detach() >= 0, 1.0, -1.0)
+    whole, = torch.autograd.grad(0.001 / 2 * (signs - p * (c + eta * g)).square().mean(), c)
+    (piece(c) * g).sum().backward()
+    of_loss = c.grad.clone()
+    c.grad = None
+    piece.penalty(c).backward()
+    assert torch.allclose(of_loss, p * g) and torch.allclose(whole - c.grad, 0.001 * eta * p**2 * g / 24)
+    assert ((whole - c.grad) / of_loss).abs().max() < 1e-6
+
+
 def test_relaxed_weights():
     weight, piece = latent(2, 5), Relaxed(0.5, 2.0)
     alpha = weight.detach().abs().mean(1, keepdim=True)

@@ -4,8 +4,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from bnnhw.train import recipe  # noqa: E402 - torch first, so that all is skipped without it
-from bnnhw.train.estimators import Identity, sign  # noqa: E402
-from bnnhw.train.layers import BatchNorm, BinaryLinear  # noqa: E402
+from bnnhw.train.estimators import HardTanh, Identity, sign  # noqa: E402
+from bnnhw.train.layers import BatchNorm, BinaryConv2d, BinaryLinear  # noqa: E402
+from bnnhw.train.weights import MeanMagnitude, Signs  # noqa: E402
 
 from . import training  # noqa: E402
 
@@ -31,6 +32,32 @@ def test_linear_gradient_is_that_of_the_signs():
     (layer(x) * upstream).sum().backward()
     assert torch.allclose(layer.weight.grad, upstream.T @ x)
     assert torch.allclose(x.grad, upstream @ layer.signs())
+
+
+def test_gradient_of_signs_and_their_scale():
+    """XNOR-Net's: that of the signs by hardtanh times alpha, and that of alpha, sign(w) / n."""
+    layer = BinaryLinear(5, 2, weights=Signs(HardTanh()), scale=MeanMagnitude(), spread=2.0, generator=generator())
+    x, upstream = torch.randn(3, 5, generator=generator()), torch.randn(3, 2, generator=generator())
+    weight, signs = layer.weight.detach(), layer.signs().detach()
+    assert 0 < int((weight.abs() > 1).sum()) < 10
+    (layer(x) * upstream).sum().backward()
+    alpha = weight.abs().mean(1, keepdim=True)
+    of_alpha = (upstream * (x @ signs.T)).sum(0)[:, None]
+    assert torch.allclose(layer.weight.grad, alpha * (upstream.T @ x) * (weight.abs() <= 1) + of_alpha * signs / 5, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+@pytest.mark.parametrize("kernel, padding", [(1, 0), (2, 1), (3, 0), (3, 1)])
+def test_windows_are_a_convolution(channels, kernel, padding):
+    """In eval mode, channels last in memory or not."""
+    layer = BinaryConv2d(channels, 4, kernel, padding, generator=generator()).eval()
+    x = torch.randint(0, 256, (3, channels, 7, 5), generator=generator()).float()
+    padded = torch.nn.functional.pad(x.double(), (padding,) * 4, value=-1.0)
+    want = torch.nn.functional.conv2d(padded, layer.signs().double())
+    with torch.no_grad():
+        for given in (x, x.contiguous(memory_format=torch.channels_last)):
+            assert torch.equal(layer(given).double(), want)
+        assert torch.equal(layer(x[:, :, ::2]), layer(x[:, :, ::2].contiguous()))
 
 
 def test_clip():
@@ -82,6 +109,14 @@ def test_dropout_scales_after_the_integer_sum(tmp_path, monkeypatch):
         assert set(inputs.unique().tolist()) <= {-1, 0, 1} and torch.equal(sums, sums.round())
     assert all((inputs == 0).any() for inputs, _ in seen[1:]) and not (seen[0][0] == 0).any()
     assert abs((seen[1][0] == 0).float().mean() - recipe.load(tmp_path / "small.toml").dropout) < 0.05
+
+
+def test_gradient_of_dropped_inputs():
+    layer, x = BinaryLinear(40, 2, generator=generator()).train(), torch.ones(3, 40, requires_grad=True)
+    layer.dropped_sums(x, 0.25, generator()).sum().backward()
+    kept = torch.rand(3, 40, generator=generator()) >= 0.25
+    assert 0 < int(kept.sum()) < 120
+    assert torch.allclose(x.grad, kept * layer.signs().sum(0) / 0.75)
 
 
 def test_pixel_level():

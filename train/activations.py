@@ -62,13 +62,14 @@ class _Clamped(torch.autograd.Function):
     """Rounding to the nearest integer in ``lo`` to ``hi``; the gradient is 1 where nothing was cut off, else 0."""
     @staticmethod
     def forward(ctx, x, lo, hi):
-        ctx.save_for_backward((x >= lo) & (x <= hi))
-        return torch.round(x).clamp(lo, hi)
+        ctx.save_for_backward(x)
+        ctx.lo, ctx.hi = lo, hi
+        return torch.round(x).clamp_(lo, hi)
 
     @staticmethod
     def backward(ctx, gradient):
-        (within,) = ctx.saved_tensors
-        return gradient * within, None, None
+        (x,) = ctx.saved_tensors
+        return x.clamp(ctx.lo, ctx.hi).eq_(x).mul_(gradient), None, None
 
 
 class Levels(Piece):

@@ -20,7 +20,7 @@ class _Cnn(nn.Module):
     Takes uint8 pixels (N, H, W, C), gives float32 scores (N, classes): the last layer's integer sums times
     ``score_scale / sqrt(n_in)``. :attr:`hidden` holds what each named operation gave, (N, H, W, C) or (N, C).
     """
-    evaluation_batch = 500      # images at a time where no gradient is needed
+    evaluation_batch = 100      # images at a time where no gradient is needed; more leave the processor's cache
 
     def __init__(self, recipe, generator):
         super().__init__()

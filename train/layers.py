@@ -76,8 +76,24 @@ class BinaryLinear(_Binary):
         """
         if not (self.training and share):
             return self.sums(x, generator)
-        kept = uniform(x, generator) >= share
+        kept = uniform(x, generator).ge_(share)
         return self.sums(x * kept, generator) / (1 - share)
+
+
+def _exact_conv2d(x, weights):
+    """The convolution of maps (N, C, H, W), channel-last in memory, with weights (n_out, C, k, k): maps of the same kind.
+
+    Windows are copied out and multiplied. Where there are several channels, k times C values lie side by side; of one channel
+    only k would, so that there the copy follows the rows of the map.
+    """
+    n_out, channels, kernel, _ = weights.shape
+    windows = x.permute(0, 2, 3, 1).unfold(1, kernel, 1).unfold(2, kernel, 1)       # (N, H', W', C, k, k)
+    batch, height, width = windows.shape[:3]
+    if channels == 1:
+        windows = windows.permute(3, 4, 5, 0, 1, 2).reshape(kernel**2, -1).T
+    else:
+        windows = windows.permute(0, 1, 2, 4, 5, 3).reshape(-1, kernel**2 * channels)
+    return (windows @ weights.permute(0, 2, 3, 1).flatten(1).T).view(batch, height, width, n_out).permute(0, 3, 1, 2)
 
 
 class BinaryConv2d(_Binary):
@@ -102,11 +118,7 @@ class BinaryConv2d(_Binary):
         if self.padding:
             x = nn.functional.pad(x, (self.padding,) * 4, value=float(self.fill))
         weights = self.weights(self.weight, generator)
-        if self.training:
-            return nn.functional.conv2d(x, weights)
-        height, width = x.shape[2] - self.kernel + 1, x.shape[3] - self.kernel + 1
-        windows = nn.functional.unfold(x, self.kernel)
-        return (weights.flatten(1) @ windows).unflatten(2, (height, width))
+        return nn.functional.conv2d(x, weights) if self.training else _exact_conv2d(x, weights)
 
 
 class BatchNorm(nn.Module):

@@ -130,7 +130,8 @@ class Projected(Signs):
     Gradients: of v = p_j c by hardtanh, of p_j and c by the product. The projection loss pulls v towards its sign:
     ``strength / 2 * mean((sign(v) - v)^2)``. What is exported is the projected kernel, n_out of one bit.
 
-    Gu et al., "PCNN", 2018, arXiv:1811.12755. Left out: the gradient inside their loss (eta = 0).
+    Gu et al., "PCNN", 2018, arXiv:1811.12755. Their loss looks a step eta of the gradient ahead, at p_j (c + eta g); that is left
+    out (eta = 0): it would multiply the gradient of c by 1 + strength * eta * p_j / (number of weights), next to nothing.
 
     Parameters
     ----------
