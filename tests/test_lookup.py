@@ -6,13 +6,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bnnhw import accelerator, baked, devices, estimate, folding, netlist, planfile, reference, simulate, verify
+from bnnhw import accelerator, baked, devices, estimate, folding, models, netlist, planfile, reference, simulate, verify
 from bnnhw.baked import tables as baked_tables
 from bnnhw.gateware.gather import Gather
 from bnnhw.gateware.lookup import LookupClassUnit, LookupUnit
 from bnnhw.ir import Affine, ArgMax, Dense, Flatten, Input, Network, TensorType
 from bnnhw.lower import LoweringError, lower
 from bnnhw.plan import Plan
+from bnnhw.planner.goals import Planner
 from bnnhw.planner.tables import candidates
 from bnnhw.sparse import GroupSum, Lookup, Thermometer
 from bnnhw.stages import FoldingError, LookupClassStage, LookupStage
@@ -125,6 +126,16 @@ def test_depth_follows_the_clock(clock_hz, depth):
     stage = next(stage for stage in lower(network(1)) if hasattr(stage, "clusters"))
     own = list(candidates(stage, "ice40", clock_hz))
     assert own and {(options.fabric, options.depth) for options in own} == {("ice40", depth)}
+
+
+@pytest.mark.parametrize("name", ["mnist-lut6-wide", "fashion-lut4"])
+def test_an_ecp5_gathers_inputs_where_they_come(name):
+    """As a board builds them: no whole vector is put together in front of the tables, whose wires an ECP5 lacks."""
+    network = models.load(name).network
+    planner = Planner(lower(network), devices.find("ecp5-25f"), 60e6, fabric="ecp5")
+    plan = folding.choose(network, planner).plan
+    assert all(element.stage is not None for element in plan.elements)
+    assert 1 < plan.cycles_per_inference < 784
 
 
 def test_inputs_that_reach_one_neuron_are_neighbours():

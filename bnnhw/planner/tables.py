@@ -111,7 +111,12 @@ def tables(stages, choices, device, around):
     waits = branch_words(stages)
 
     def convert(name, port, have, want):
-        return math.ceil(estimate.of_converter(by_name[name].bits(port), have, want, device).luts) if have != want else 0
+        if have == want:
+            return 0
+        cost, taker = estimate.of_converter(by_name[name].bits(port), have, want, device), by_name[name]
+        # A whole vector that is put together in front of lookup tables stands in nobody's part of the device, and its wires are
+        # what an ECP5 lacks (docs/sparse.md): its flip-flops count as cells, so that tables gather their inputs where they can.
+        return math.ceil(max(cost.luts, cost.ffs) if hasattr(taker, "clusters") else cost.luts)
 
     def fork(name, give):
         stage = by_name[name]
