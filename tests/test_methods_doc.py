@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("torch")
 
 from bnnhw.train import estimators, methods, recipe  # noqa: E402 - torch first, so that all is skipped without it
+from bnnhw.train.methods.base import HOOKS, Method  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/recipes.md"
@@ -35,6 +36,19 @@ def test_every_key_recipe_and_estimator_is_explained():
     assert sorted(key for key in keys if not re.search(rf"`{key}\b", text)) == []
     shipped = [name for name in recipe.names() if getattr(recipe.load(name), "methods", ())]
     assert [name for name in (*shipped, *estimators.ESTIMATORS) if f"`{name}`" not in text] == []
+
+
+def test_keys_and_hooks_of_every_method():
+    """The table of how methods are put together, against the classes."""
+    found = {}
+    for name, keys, hooks in re.findall(r"^\| `([^`]*)` \| ([^|]*)\| ([^|]*)\|[^|]*\|[^|]*\|$", PAGE.read_text(), re.M):
+        found[name] = [set(re.findall("`(.*?)`", cell)) for cell in (keys, hooks)]
+    want = {}
+    for kind in methods.METHODS:
+        fields = dict(kind.model_fields)
+        name = fields.pop("name").annotation.__args__[0]
+        want[name] = [set(fields), {hook for hook in HOOKS if getattr(kind, hook) is not getattr(Method, hook)}]
+    assert found == want
 
 
 def test_the_table_is_what_was_measured():
