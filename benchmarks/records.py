@@ -13,7 +13,6 @@ layers unfolded, is in ``benchmarks/unfolded.py``.
 """
 
 import argparse
-import dataclasses
 import json
 import re
 import subprocess
@@ -35,17 +34,28 @@ CASES = {
     "up5k": ("mnist-lut4", "icebreaker", IMAGES, 60e6),
     "ecp5-25f": ("mnist-lut6-wide", "ulx3s-25f", 500, 48e6),
     "xc7": ("mnist-lut6", "xc7", IMAGES, 100e6),
+    "fashion": ("fashion-lut4", "ulx3s-25f", IMAGES, 48e6),
 }
 SYNTHESIS = "synth_xilinx -flatten -noclkbuf -noiopad -nowidelut -top bnnhw_top"
 CELLS = re.compile(r"LUT\d(_2)?|INV|SRL\w+|RAM\d+\w*")
 MODELS = "xilinx/cells_sim.v"       # in yosys' folder of cell libraries
 
 
+def through(found, plan, text, images, level, taps=(), optimize="-O0"):
+    """What report.json holds of the first ``images`` test images in the Verilog or netlist ``text`` of ``plan``, compared. With
+    an image per clock there are so few cycles that the compiler's time is what counts."""
+    x, labels = verify.images_for(found.network, images, found.provenance["dataset"])
+    simulator = Simulator.of_plan(plan, text, taps=taps, optimize=optimize, say=print)
+    result = simulator.run(encode(found.network, x), taps=bool(taps))
+    verify.check_timing(plan, result)
+    return verify.summary(found.network, x, labels, result, level)
+
+
 def side_by_side(found, clock_hz, fabric):
     """The plan of an image per clock, with all inputs at once; cycles per image and how many images are right, simulated and
     compared."""
     plan = folding.fold(found.network, lower(found.network), clock_hz=clock_hz, fps=clock_hz, fabric=fabric)
-    facts = verify.in_verilog(plan, accelerator.verilog(plan), IMAGES, dataset=found.provenance["dataset"])
+    facts = through(found, plan, accelerator.verilog(plan), IMAGES, "Verilog", accelerator.taps(plan))
     return plan, facts["interval_cycles"], facts["right"]
 
 
@@ -57,19 +67,14 @@ def right_in_netlist(found, plan, device):
         implement.synthesize([source], accelerator.TOP, device, netlist=Path(folder, "netlist.json"), part=accelerator.TOP,
                              part_verilog=mapped)
         text = netlist.cell_models(device) + mapped.read_text()
-    x, labels = verify.images_for(found.network, IMAGES, found.provenance["dataset"])
-    result = Simulator.of_plan(plan, text, optimize="-O0", say=print).run(encode(found.network, x))
-    return verify.summary(found.network, x, labels, result, "netlist")["right"]
+    return through(found, plan, text, IMAGES, "netlist")["right"]
 
 
 def plan_of(network, board, clock_hz):
-    """The planner's plan for a board, but that pixels are taken one by one: those that no table reads are then not kept."""
+    """The planner's plan for a board where no rate is asked for: a pixel per cycle."""
     device = devices.find(board.device)
     planner = Planner(lower(network), device, board.whole_hz(clock_hz), board, fabric=device.family)
-    plan = folding.choose(network, planner, fps=1).plan
-    options = {name: one.model_copy(update={"lanes": 1}) if one.kind == "lookup-class" else one
-               for name, one in plan.options.items()}
-    return dataclasses.replace(plan, options=options)
+    return folding.choose(network, planner, fps=1).plan
 
 
 def on_board(network, board, images, clock_hz):
@@ -101,9 +106,7 @@ def synthesized(network, fabric, images, clock_hz):
         counted = re.findall(r"^\s+(\d+)\s+(\w+)\s*$", (folder / "stat.txt").read_text(), re.M)
         text = (tools.yosys_share() / MODELS).read_text() + "\n" + (folder / "netlist.v").read_text()
     kinds = {kind: int(count) for count, kind in counted}
-    x, labels = verify.images_for(found.network, images, found.provenance["dataset"])
-    result = Simulator.of_plan(plan, text, optimize="-O1", say=print).run(encode(found.network, x))
-    checked = verify.summary(found.network, x, labels, result, "netlist")
+    checked = through(found, plan, text, images, "netlist", optimize="-O1")
     cycles = verified["latency_cycles"] - verified["interval_cycles"] + 1
     return {"cells": sum(count for kind, count in kinds.items() if CELLS.fullmatch(kind)), "cells_limit": None,
             "flipflops": sum(count for kind, count in kinds.items() if kind.startswith("FD")),

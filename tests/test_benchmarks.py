@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from bnnhw import boards, models
+
 ROOT = Path(__file__).parent.parent
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
 
@@ -26,6 +28,19 @@ def test_readme_says_what_the_results_say(monkeypatch):
     spec.loader.exec_module(readme)
     text = (ROOT / "README.md").read_text()
     assert text.split(readme.BEGIN)[1].split(readme.END)[0].strip() == readme.results().strip()
+
+
+def test_records_keep_no_pixel_that_no_table_reads(monkeypatch):
+    """On boards pixels come one by one, and the tables gather what each gives: no whole vector is put together."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    records = importlib.import_module("records")
+    found = {}
+    for name, (network, where, *_, clock_hz) in records.CASES.items():
+        if where in boards.names():
+            plan = records.plan_of(models.load(network).network, boards.find(where), clock_hz)
+            assert all(element.stage is not None for element in plan.elements) and plan.cycles_per_inference == 784
+            found[name] = plan.options["class"].lanes
+    assert found == {"up5k": 1, "ecp5-25f": 1, "fashion": 3}
 
 
 def test_every_page_that_is_linked_exists():
