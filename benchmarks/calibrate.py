@@ -1,6 +1,7 @@
 """Fits the constants of :mod:`bnnhw.estimate` to runs of yosys and nextpnr, compares them with designs kept out of the fit.
 
-    python benchmarks/calibrate.py                     runs what the result file lacks, row by row: it may be broken off
+    python benchmarks/calibrate.py                     runs what the result file lacks, and designs that are other Verilog now
+                                                       than in their row, row by row: it may be broken off
     python benchmarks/calibrate.py --fit               fits bnnhw/estimate/constants.json to the rows; tools are not needed
     python benchmarks/calibrate.py --write             writes the tables of docs/estimates.md
 
@@ -10,6 +11,7 @@ cells. Rows whose ``use`` is "kept out" take no part.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import re
@@ -28,7 +30,7 @@ from bnnhw.estimate.figures import CONSTANTS, SIZE, speed
 from bnnhw.estimate.packing import packed
 from bnnhw.files import atomic_write
 
-__all__ = ["compared", "fit", "measured", "page", "rows_of"]
+__all__ = ["compared", "digest", "fit", "measured", "outdated", "page", "rows_of"]
 
 FILE = RESULTS / "calibration.json"
 CONSTANTS_FILE = Path(__file__).parent.parent / "bnnhw" / "estimate" / CONSTANTS
@@ -37,16 +39,17 @@ BEGIN, END = "<!-- python benchmarks/calibrate.py --write -->\n", "<!-- end of t
 CELLS_LIMIT, RATE_LIMIT = 0.10, 0.20
 SEEDS = (1, 2, 3)
 # ns: about what nextpnr says of a flip-flop with its wires, a table, a carry, a block RAM's output, of counting twice as many
-# bits, and of longer wires in a design twice as large. The search for the longest paths begins with these; as the routed designs
-# are few, the fit stays near.
-START = {"ice40-u": {"path": 3, "levels": 2.0, "carry": 0.3, "bram": 4, "counting": 2.8, SIZE: 0.6},
-         "ice40-hx": {"path": 1.5, "levels": 0.9, "carry": 0.13, "bram": 2, "counting": 1.3, SIZE: 0.25},
-         "ecp5": {"path": 0.5, "levels": 0.8, "carry": 0.08, "bram": 4.8, "counting": 1.1, SIZE: 0.2},
-         "gowin-gw1n": {"path": 1.8, "levels": 1.6, "carry": 0.06, "bram": 3, "counting": 1.8, SIZE: 0.2},
-         "gowin-gw2a": {"path": 0.8, "levels": 0.8, "carry": 0.035, "bram": 1.8, "counting": 0.9, SIZE: 0.1}}
+# bits, of the loops of a window that turn (four tables), and of longer wires in a design twice as large. The search for the
+# longest paths begins with these; as the routed designs are few, the fit stays near.
+START = {"ice40-u": {"path": 3, "levels": 2.0, "carry": 0.3, "bram": 4, "counting": 2.8, "turning": 8.0, SIZE: 0.6},
+         "ice40-hx": {"path": 1.5, "levels": 0.9, "carry": 0.13, "bram": 2, "counting": 1.3, "turning": 3.6, SIZE: 0.25},
+         "ecp5": {"path": 0.5, "levels": 0.8, "carry": 0.08, "bram": 4.8, "counting": 1.1, "turning": 3.2, SIZE: 0.2},
+         "gowin-gw1n": {"path": 1.8, "levels": 1.6, "carry": 0.06, "bram": 3, "counting": 1.8, "turning": 6.4, SIZE: 0.2},
+         "gowin-gw2a": {"path": 0.8, "levels": 0.8, "carry": 0.035, "bram": 1.8, "counting": 0.9, "turning": 3.2, SIZE: 0.1}}
 NEAR = 0.1          # a relative error of a constant counts as one of so much in a design
 ROUNDS = 20
 HOW = ("packed", "routed")
+DIGITS = 16         # of a digest of Verilog
 FEW = 50            # cells or flip-flops: that much in a hundred more or less of less than this matters to nobody
 GOAL_HZ = {"ice40-u": 50e6, "ice40-hx": 120e6, "ecp5": 150e6, "gowin-gw1n": 120e6, "gowin-gw2a": 200e6}
 TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin")
@@ -70,6 +73,7 @@ def measured(use, line, device_name, routed):
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         text, top, constraints = designs.verilog_of(line, plan, device)
+        verilog = digest(text)
         if constraints is None:
             text += designs.harness(text, top) if routed else designs.plain(text, top)
             top = designs.HARNESS if routed else designs.PLAIN
@@ -80,11 +84,25 @@ def measured(use, line, device_name, routed):
                 routes.append(implement.route(
                     folder / f"{top}.json", device, package=device.packages[0], constraints=pins, clock_hz=GOAL_HZ[speed(device)],
                     output=folder / "routed", seed=seed, counts=found["counts"]))
-    return {"use": use, "design": line, "device": device_name, "plan": plan, "constants": json.dumps(constants),
-            "luts": found["luts"], "ffs": found["ffs"], "brams": found["brams"],
+    return {"use": use, "design": line, "device": device_name, "verilog": verilog, "plan": plan,
+            "constants": json.dumps(constants), "luts": found["luts"], "ffs": found["ffs"], "brams": found["brams"],
             **{f"fmax_mhz_seed_{seed}": round(routes[k].fmax_hz / 1e6, 2) if routes else None for k, seed in enumerate(SEEDS)},
             "path": _path(sorted(routes, key=lambda own: own.fmax_hz)[len(routes) // 2].path) if routes else "",
             "seconds": round(time.perf_counter() - start, 1)}
+
+
+def digest(text):
+    """What stands for Verilog in a row."""
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def outdated(row):
+    """Whether the design of a row is other Verilog now than when it was measured. Of rows from before that was recorded it is
+    taken that it is not."""
+    if "verilog" not in row:
+        return False
+    text, *_ = designs.verilog_of(row["design"], row["plan"], devices.find(row["device"]))
+    return digest(text) != row["verilog"]
 
 
 def _path(path):
@@ -96,18 +114,20 @@ def _path(path):
 
 
 def run(wanted):
-    """Measure what is not yet recorded."""
+    """Measure what is not yet recorded, or outdated."""
     rows = rows_of()
-    done = {(row["design"], row["device"], row["fmax_mhz_seed_1"] is not None) for row in rows}
     for use, line, device, routed in grid.all_designs():
-        if (line, device, routed) in done or wanted and not re.search(wanted, f"{use} {line} {device} {HOW[routed]}"):
+        if not re.search(wanted, f"{use} {line} {device} {HOW[routed]}"):
+            continue
+        before = [row for row in rows if (row["design"], row["device"], median_ns(row) is not None) == (line, device, routed)]
+        if before and not any(map(outdated, before)):
             continue
         try:
             row = measured(use, line, device, routed)
         except (implement.ImplementError, tools.ToolError) as error:
             print(f"{line} on {device}: {error}", flush=True)       # it does not fit, or a tool breaks on it
             continue
-        rows.append(row)
+        rows = [other for other in rows if other not in before] + [row]
         print({key: value for key, value in row.items() if key != "plan"}, flush=True)
         atomic_write(FILE, json.dumps({"command": "python benchmarks/calibrate.py", "versions": versions(*TOOLS), "rows": rows},
                                       indent=0) + "\n")

@@ -70,6 +70,33 @@ def test_constants_are_those_of_the_rows(calibrate):
             assert values == pytest.approx(shipped[target][name], rel=1e-3, abs=1e-3), (target, name)
 
 
+def test_a_changed_component_is_noticed(calibrate, monkeypatch, tmp_path):
+    """Its rows are measured again, others are not; nor are those from before Verilog was recorded."""
+    made = []
+
+    def measured(use, line, device, routed):
+        made.append(line)
+        text, *_ = calibrate.designs.verilog_of(line, "", devices.find(device))
+        return {"use": use, "design": line, "device": device, "verilog": calibrate.digest(text), "plan": "",
+                **dict.fromkeys((f"fmax_mhz_seed_{seed}" for seed in calibrate.SEEDS), None)}
+    lines = ["slice bits=12", "slice bits=60", "fork bits=8 first=0 second=0"]
+    monkeypatch.setattr(calibrate, "measured", measured)
+    monkeypatch.setattr(calibrate, "versions", lambda *tools: {})
+    monkeypatch.setattr(calibrate, "FILE", tmp_path / "calibration.json")
+    monkeypatch.setattr(calibrate.grid, "all_designs", lambda: [("fit", line, "up5k", False) for line in lines])
+    calibrate.run("slice")
+    assert made == lines[:2]
+    calibrate.run("")
+    assert made == lines
+    rows = calibrate.rows_of()
+    rows[1]["verilog"] = "0"
+    del rows[2]["verilog"]
+    calibrate.FILE.write_text(json.dumps({"rows": rows}))
+    calibrate.run("")
+    assert made == [*lines, lines[1]] and sorted(row["design"] for row in calibrate.rows_of()) == sorted(lines)
+    assert not any(map(calibrate.outdated, calibrate.rows_of()))
+
+
 def test_the_page_says_what_the_rows_say(calibrate):
     text = calibrate.PAGE.read_text()
     assert text.split(calibrate.BEGIN)[1].split(calibrate.END)[0].strip() == calibrate.page(calibrate.rows_of()).strip()

@@ -212,7 +212,7 @@ def window(*, width, depth, loops, address_jump, ahead, room, freed, places, bor
         parts.add(window__padding=1, window__place=places, window__fill=width)
     if borders > 1:
         parts.add(window__border=bits(borders - 1))
-    return parts.path(path=1, levels=4, carry=ahead) + ring(width, depth, family)
+    return parts.path(path=1, turning=1, carry=ahead) + ring(width, depth, family)
 
 
 def pool(*, bits_in, lanes, taps, width, mixed, groups, kind, slices):
