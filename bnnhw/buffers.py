@@ -83,7 +83,7 @@ def with_buffers(plan, kind="rate"):
     Raises
     ------
     PlanError
-        ``kind`` is neither.
+        ``kind`` is neither, or no depth would do (:attr:`~bnnhw.plan.Plan.schedule`).
     """
     if kind not in KINDS:
         raise PlanError(f"buffers must be one of {list(KINDS)}, not {kind!r}")
@@ -91,15 +91,15 @@ def with_buffers(plan, kind="rate"):
     found = dataclasses.replace(_with_depths(plan, kind), fifos=unlimited)
     if kind == "rate":
         for growth in GROWTHS:
-            if found.timed.interval == _busiest(plan):
+            if found.schedule.interval == _busiest(plan):
                 break
             larger = dataclasses.replace(_with_depths(plan, kind, growth), fifos=unlimited)
-            if larger.timed.interval < found.timed.interval:
+            if larger.schedule.interval < found.schedule.interval:
                 found = larger
     if not unlimited:
         return found
     best = _period(found)
-    fifos = _peaks(found, found.timed.frames + MORE_FRAMES)
+    fifos = _peaks(found, found.schedule.frames + MORE_FRAMES)
     for stream, most in list(fifos.items()):
         def works(depth, stream=stream):
             period = _period(dataclasses.replace(found, fifos=fifos | {stream: depth}))

@@ -45,7 +45,7 @@ from .stages import (
 __all__ = ["LoweringError", "lower"]
 
 RESERVED = ("i", "o", "clk", "rst", "s_axis", "m_axis")     # ports of the modules in which the stages stand
-RESERVED_ENDS = ("_join", "_split", "_fork")
+RESERVED_ENDS = ("_join", "_split", "_fork", "__payload", "__valid", "__ready")
 RESERVED_MIDDLE = "_to_", "_inner"
 STAGES = {"Dense": DenseStage, "Conv2d": ConvStage, "DepthwiseConv2d": DepthwiseStage}
 

@@ -1,5 +1,6 @@
 """Plans: the options of every stage, the buffers of branches, and what follows from them to the cycle."""
 
+import dataclasses
 import functools
 import math
 from dataclasses import dataclass, field
@@ -69,7 +70,8 @@ class _Graph:
         if len(takers) < 2:
             self.ends |= {(stage.name, *taker): stage.name for taker in takers}
             return
-        streams = [f"{stage.name}_to_{name}" + (f"_{port}" if takers.count((name, 1 - port)) else "") for name, port in takers]
+        names = [self.port(name, port) if takers.count((name, 1 - port)) else name for name, port in takers]
+        streams = [f"{stage.name}_to_{name}" for name in names]
         depths = tuple(self.fifos[stream] for stream in streams)
         words = stage.elements_out // give
         self.elements.append(Element(f"{stage.name}_fork", (stage.name,), tuple(streams),
@@ -77,11 +79,18 @@ class _Graph:
                                      functools.partial(unit_timing.Fork, depths), words, words))
         self.ends |= {(stage.name, *taker): stream for taker, stream in zip(takers, streams, strict=True)}
 
+    def port(self, name, port):
+        """What a port of a stage with several is called in names of elements and streams: as no stage is."""
+        found = f"{name}_{port}"
+        while any(stage.name == found for stage in self.plan.stages):
+            found += "_"
+        return found
+
     def convert(self, stage, port, source, want):
         """The stream of ``source``'s words in words of ``want`` elements, through their least common multiple."""
         stream, have = self.ends[source, stage.name, port], self.plan.lanes_out(source)
         bits, elements = stage.bits(port), stage.elements_in
-        name = stage.name if len(stage.sources) == 1 else f"{stage.name}_{port}"
+        name = stage.name if len(stage.sources) == 1 else self.port(stage.name, port)
         common = math.lcm(have, want)
         for kind, model, end, lanes, ratio, before, after in (
                 (UpConverter, timing.Up, "join", have, common // have, have, common),
@@ -189,20 +198,19 @@ class Plan:
         Raises
         ------
         PlanError
-            A buffer of a branch is so small that nothing moves any more.
+            A buffer of a branch is so small that nothing moves any more; or the network looks at so little of a frame at a time
+            that its scores begin before the frame's end.
         """
         try:
-            return self.timed
+            return schedule.schedule(self.framed, self.beats, self.result_beats)
         except schedule.Stuck as stuck:
             full = [stream for stream in self.branches if stuck.streams[stream] == (True, False)]
+            if not full:
+                raise PlanError("deadlock: the scores of an image begin before all of it was taken, and wait for that: only the "
+                                "class can be given") from None
             depths = ", ".join(f"{stream!r} with {self.fifos[stream]} words" for stream in full)
             raise PlanError(f"deadlock: the buffer {depths} is full, and what would empty it waits for another branch: "
                             "make it deeper") from None
-
-    @functools.cached_property
-    def timed(self):
-        """As :attr:`schedule`, but raises :exc:`~bnnhw.schedule.Stuck`."""
-        return schedule.schedule(self.framed, self.beats, self.result_beats)
 
     @property
     def beats(self):
@@ -211,13 +219,11 @@ class Plan:
 
     @property
     def framed(self):
-        """The elements between the two register slices of the AXI4-Stream wrapper."""
+        """The elements with the AXI4-Stream wrapper around them, which is the first."""
         first, *rest = self.elements
-        begin = Element("s_axis", (None,), ("s_axis",), None, timing.Slice, self.beats, self.beats)
-        first = Element(first.name, ("s_axis",), *(getattr(first, key) for key in (
-            "streams", "build", "timing", "words_in", "words_out", "stage")))
-        end = Element("m_axis", (self.stages[-1].name,), ("m_axis",), None, timing.Slice, self.result_beats, self.result_beats)
-        return [begin, first, *rest, end]
+        around = Element("axi_stream", (None, self.stages[-1].name), ("s_axis", "m_axis"), None,
+                         functools.partial(unit_timing.AxiStream, self.beats, self.result_beats), self.beats, self.result_beats)
+        return [around, dataclasses.replace(first, sources=("s_axis",)), *rest]
 
     @property
     def cycles_per_inference(self):

@@ -177,7 +177,7 @@ def period(elements, beats, result_beats):
 
 
 def schedule(elements, beats, result_beats):
-    """The :class:`Schedule` of a graph with a register slice at either end, as the AXI4-Stream wrapper has it.
+    """The :class:`Schedule` of a graph, the AXI4-Stream wrapper with it.
 
     Parameters
     ----------

@@ -61,11 +61,11 @@ class _Ring:
 
 
 def _cycles(plan, identity):
-    first, *rest = plan.framed
+    around, *rest = plan.framed
     frame, lanes = identity.frame_bytes, identity.lanes
     elements = [Element("bytes", (None,), ("bytes",), None, lambda: _Packer(lanes), frame, frame // lanes),
-                replace(first, sources=("bytes",)), *rest,
-                Element("ring", rest[-1].streams, ("ring",), None, lambda: _Ring(plan.result_beats, plan.bytes_per_beat),
+                replace(around, sources=("bytes", *around.sources[1:])), *rest,
+                Element("ring", ("m_axis",), ("ring",), None, lambda: _Ring(plan.result_beats, plan.bytes_per_beat),
                         plan.result_beats, 1)]
     found = schedule.run(elements, frame, 1, TEST_FRAMES)
     return found.given[-1] - found.accepted[0] + 1

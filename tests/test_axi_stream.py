@@ -3,6 +3,7 @@
 import random
 import re
 
+import numpy as np
 import pytest
 from amaranth import *
 from amaranth.back import verilog
@@ -13,9 +14,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bnnhw import schedule, tools
+from bnnhw.accelerator import top
+from bnnhw.buffers import with_buffers
 from bnnhw.gateware.axi_stream import AxiStreamTop
-from bnnhw.plan import Element
+from bnnhw.ir import ArgMax, Conv2d, Dense, Flatten, Input, Network, TensorType
+from bnnhw.lower import lower
+from bnnhw.plan import Element, Plan, PlanError
 from bnnhw.stages import timing
+from bnnhw.stages.base import LanesOptions
+from bnnhw.stages.conv import ConvOptions
+from bnnhw.stages.dense import FoldedOptions
+from bnnhw.stages.unit_timing import AxiStream
 
 from . import axi_cores, streams
 
@@ -89,7 +98,7 @@ def test_no_cycle_lost(lanes, beats):
 
 
 def test_timing_models():
-    """A slice on either side of the core's model gives the cycles of the real thing."""
+    """The wrapper's model around the core's gives the cycles of the real thing."""
     dut = Bench(axi_cores.sum_core_top(2, 4))
     packets = packets_of([4] * 5, 2)
     _, times = streams.trace(dut, [beat for packet in packets for beat in beats_of(packet, 2)], count=15,
@@ -104,9 +113,41 @@ def test_timing_models():
             self.turn = (self.turn + pop) % 3
             super().step(push, pop and self.turn == 0)
 
-    elements = [Element(name, (source,), (name,), None, model, 1, 1)
-                for source, name, model in ((None, "a", timing.Slice), ("a", "b", Tally), ("b", "c", timing.Slice))]
+    elements = [Element("around", (None, "core"), ("in", "out"), None, lambda: AxiStream(4, 3), 1, 1),
+                Element("core", ("in",), ("core",), None, Tally, 1, 1)]
     assert times == schedule.run(elements, 4, 3, 5).given
+
+
+ROWS = Network([     # of an image's 11 the convolution needs no more than 7
+    Input("x", TensorType((11, 8, 1), -1, 1, 2)), Conv2d("conv", "x", np.ones((2, 2, 2, 1)), stride=(5, 2)),
+    Flatten("flat", "conv"), Dense("fc", "flat", np.ones((3, 16))), ArgMax("class", "fc")], "class")
+
+
+@pytest.mark.parametrize("scores", [False, True])
+def test_a_result_waits_for_the_whole_frame(scores):
+    """Although it would be there before the image's last rows, which nothing needs; the plan knows it to the cycle."""
+    stages = lower(ROWS, scores=scores)
+    options = {stage.name: next(iter(stage.folding_space())) for stage in stages}
+    options |= {"conv": ConvOptions(pe=2, simd=1, memory="lut"), "fc": FoldedOptions(pe=3, simd=16, memory="lut")}
+    plan = with_buffers(Plan(ROWS, stages, options, 1_000_000))
+    assert plan.latency_cycles == 88 + 3 + 3 * scores
+    _, times = streams.trace(Bench(top(plan)), [beat for packet in packets_of([88] * 4, 1) for beat in beats_of(packet, 1)],
+                             count=4 * plan.result_beats, domain="bench")
+    assert times == schedule.run(plan.framed, plan.beats, plan.result_beats, 4).given
+
+
+def test_scores_that_cannot_wait():
+    """The first score of an image comes with its first element, and nothing holds the others."""
+    network = Network([Input("x", TensorType((9,), 0, 7)), ArgMax("class", "x")], "class")
+
+    def plan_of(scores, lanes):
+        stages = lower(network, scores=scores)
+        return with_buffers(Plan(network, stages, {"x": LanesOptions(kind="input", lanes=lanes),
+                                                   "class": next(iter(stages[1].folding_space()))}, 1_000_000))
+    assert plan_of(False, 1).latency_cycles == 14 and plan_of(True, 9).cycles_per_inference == 10
+    with pytest.raises(PlanError, match=r"^deadlock: the scores of an image begin before all of it was taken, and wait for that: "
+                                        r"only the class can be given$"):
+        plan_of(True, 1)
 
 
 @pytest.mark.parametrize("beats_before", [0, 1, 3, 4, 5, 9])

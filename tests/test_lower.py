@@ -114,7 +114,8 @@ def test_every_random_topology_has_stages():
 IMAGE = Input("image", TensorType((6,), 0, 255))
 SIGNS = Threshold("binarize", "image", [[128]] * 6, [False] * 6)
 FC = Dense("fc", "binarize", np.ones((2, 6)))
-NAMES = "(as i, o, clk, rst, s_axis, m_axis, ..._join, ..._split, ..._fork, ..._to_..., ..._inner...): choose another"
+NAMES = ("(as i, o, clk, rst, s_axis, m_axis, ..._join, ..._split, ..._fork, ...__payload, ...__valid, ...__ready, ..._to_..., "
+         "..._inner...): choose another")
 
 
 @pytest.mark.parametrize("operations, outputs, message", [
@@ -127,6 +128,8 @@ NAMES = "(as i, o, clk, rst, s_axis, m_axis, ..._join, ..._split, ..._fork, ..._
      f"operation 'i': the hardware needs this name for itself {NAMES}"),
     ([IMAGE, SIGNS, Dense("a_join", "binarize", np.ones((2, 6))), ArgMax("class", "a_join")], "class",
      f"operation 'a_join': the hardware needs this name for itself {NAMES}"),
+    ([IMAGE, SIGNS, Dense("a__ready", "binarize", np.ones((2, 6))), ArgMax("class", "a__ready")], "class",
+     f"operation 'a__ready': the hardware needs this name for itself {NAMES}"),
     ([IMAGE, SIGNS, Dense("a_to_b", "binarize", np.ones((2, 6))), ArgMax("class", "a_to_b")], "class",
      f"operation 'a_to_b': the hardware needs this name for itself {NAMES}"),
     ([IMAGE, SIGNS, FC, ArgMax("class", "fc")], ("class", "binarize"),

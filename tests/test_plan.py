@@ -1,16 +1,22 @@
 """Plans: automatic folding, the file, and the schedule."""
 
+import numpy as np
 import pytest
 import tomlkit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnhw import planfile
+from bnnhw.buffers import with_buffers
 from bnnhw.devices import DEVICES
 from bnnhw.folding import check_memory, fold
+from bnnhw.ir import Add, Affine, ArgMax, Dense, Input, Network, TensorType
 from bnnhw.lower import lower
-from bnnhw.plan import PlanError
+from bnnhw.plan import Plan, PlanError
 from bnnhw.stages import FoldingError
+from bnnhw.stages.base import LanesOptions
+from bnnhw.stages.dense import FoldedOptions
+from bnnhw.stages.result import ClassOptions
 
 from .networks import dense_network, networks
 
@@ -137,3 +143,17 @@ def test_unfolded():
 def test_not_toml():
     with pytest.raises(PlanError, match="^x.toml: not TOML: "):
         planfile.loads("a = ", TFC, lower, where="x.toml")
+
+
+def test_a_layer_called_like_a_port():
+    """Converters in front of a sum are called by its ports, but never as those of another layer."""
+    network = Network([Input("x", TensorType((4,), 0, 3)), Dense("fc", "x", np.ones((4, 4))), Add("sum", "fc", "x"),
+                       Affine("sum_1", "sum", [1, 2, 3, 4], [0] * 4), ArgMax("class", "sum_1")], "class")
+    stages = lower(network)
+    options = {"x": LanesOptions(kind="input", lanes=1), "fc": FoldedOptions(pe=1, simd=1, memory="lut"),
+               "sum": LanesOptions(kind="add", lanes=2), "sum_1": LanesOptions(kind="affine", lanes=4),
+               "class": ClassOptions(lanes=1)}
+    plan = with_buffers(Plan(network, stages, options, 1_000_000))
+    assert [element.name for element in plan.elements] == [
+        "x", "x_fork", "fc", "sum_0_join", "sum_1__join", "sum", "sum_1_join", "sum_1", "class_split", "class"]
+    assert plan.cycles_per_inference == 16

@@ -1,8 +1,9 @@
-"""Cycle-exact models of stages with several inputs or outputs, and of stages that are a buffer and a unit."""
+"""Cycle-exact models of stages with several inputs or outputs, of stages that are a buffer and a unit, and of what is around
+them."""
 
 from .timing import Fifo, Slice
 
-__all__ = ["Add", "Chain", "Filled", "Fork", "Trimmed", "buffered", "padded"]
+__all__ = ["Add", "AxiStream", "Chain", "Filled", "Fork", "Trimmed", "buffered", "padded"]
 
 
 class Chain:
@@ -105,3 +106,30 @@ class Add:
         first.step(pushes[0], moved)
         second.step(pushes[1], moved)
         self.idle = not (first.valid and second.valid and self.slice.ready)
+
+
+class AxiStream:
+    """The wrapper around a core: a slice for a frame's ``beats`` on their way to it, one for the ``result_beats`` of a result, of
+    which none leaves the core before it has taken the whole frame.
+
+    ``inputs`` are the bus and the core's results, ``branches`` the beats for the core and the bus.
+    """
+    idle = True
+
+    def __init__(self, beats, result_beats):
+        self.beats, self.result_beats = beats, result_beats
+        self.first, self.final = Slice(), Slice()
+        self.taken = self.given = self.whole = 0    # beats of a frame, beats of a result, frames whose result is not given yet
+
+    inputs = property(lambda self: (self.first, self))
+    branches = property(lambda self: (self.first, self.final))
+    ready = property(lambda self: self.whole > 0 and self.final.ready)
+
+    def step(self, pushes, pops):
+        self.first.step(pushes[0], pops[0])
+        self.final.step(pushes[1], pops[1])
+        self.taken, self.given = self.taken + pops[0], self.given + pushes[1]
+        if self.taken == self.beats:
+            self.taken, self.whole = 0, self.whole + 1
+        if self.given == self.result_beats:
+            self.given, self.whole = 0, self.whole - 1
