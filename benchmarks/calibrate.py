@@ -99,7 +99,7 @@ def digest(text):
 def outdated(row):
     """Whether the design of a row is other Verilog now than when it was measured. Of rows from before that was recorded it is
     taken that it is not."""
-    if "verilog" not in row:
+    if row["verilog"] is None:
         return False
     text, *_ = designs.verilog_of(row["design"], row["plan"], devices.find(row["device"]))
     return digest(text) != row["verilog"]
