@@ -47,6 +47,7 @@ __all__ = ["LoweringError", "lower"]
 RESERVED = ("i", "o", "clk", "rst", "s_axis", "m_axis")     # ports of the modules in which the stages stand
 RESERVED_ENDS = ("_join", "_split", "_fork", "__payload", "__valid", "__ready")
 RESERVED_MIDDLE = "_to_", "_inner"
+LONGEST_NAME = 100      # files of simulation are called by layers, and names of streams by two of them
 STAGES = {"Dense": DenseStage, "Conv2d": ConvStage, "DepthwiseConv2d": DepthwiseStage}
 
 
@@ -69,6 +70,8 @@ class _Lowering:
     def add(self, kind, operation, edge, **facts):
         title = self.titles.get(operation.name, operation.name)
         name = operation.name if any(stage.name == title for stage in self.stages) else title
+        if len(name) > LONGEST_NAME:
+            _refuse(f"{name[:20]}...", f"a name in hardware has at most {LONGEST_NAME} characters, not {len(name)}")
         if name in RESERVED or name.endswith(RESERVED_ENDS) or any(middle in name for middle in RESERVED_MIDDLE):
             ends, middles = ", ".join(f"...{end}" for end in RESERVED_ENDS), ", ".join(f"...{m}..." for m in RESERVED_MIDDLE)
             _refuse(name, f"the hardware needs this name for itself (as {', '.join(RESERVED)}, {ends}, {middles}): "

@@ -69,7 +69,7 @@ def loads(text, network, lower, *, where="plan"):
         raise PlanError(f"{where}: unknown key {sorted(unknown)[0]!r}; known are {sorted(TOP | {FIFOS})}")
     if missing := TOP - set(table):
         raise PlanError(f"{where}: key {sorted(missing)[0]!r} is missing")
-    if not isinstance(table["format"], int) or table["format"] > FORMAT:
+    if type(table["format"]) is not int or table["format"] > FORMAT:
         raise PlanError(f"{where}: format {table['format']!r}, but this version of bnnhw reads up to {FORMAT}")
     if table["network"] != network.digest:
         raise PlanError(f"{where}: it is the plan of another network ({str(table['network'])[:12]}..., "
@@ -78,7 +78,7 @@ def loads(text, network, lower, *, where="plan"):
         raise PlanError(f"{where}: result must be one of ['class', 'scores'], not {table['result']!r}")
     if table["buffers"] not in KINDS:
         raise PlanError(f"{where}: buffers must be one of {list(KINDS)}, not {table['buffers']!r}")
-    if not isinstance(table["clock_hz"], int) or table["clock_hz"] < 1:
+    if type(table["clock_hz"]) is not int or table["clock_hz"] < 1:
         raise PlanError(f"{where}: clock_hz must be a positive integer, not {table['clock_hz']!r}")
     stages = lower(network, scores=table["result"] == "scores")
     layers = table["layers"]
@@ -115,6 +115,6 @@ def _depths(table, plan, where):
     for stream, depth in table.items():
         if stream not in plan.branches:
             raise PlanError(f"{where}: there is no branch {stream!r}; there are {list(plan.branches)}")
-        if not isinstance(depth, int) or depth < 0:
+        if type(depth) is not int or depth < 0:
             raise PlanError(f"{where}: the depth of {stream!r} must be an integer from 0 up, not {depth!r}")
     return table

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -65,15 +66,23 @@ def load_images(network, files):
             raise ImagesError(f"{file}: it is not a .npy file, or it is damaged") from None
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu" or array.ndim < 1:
             raise ImagesError(f"{file}: it must hold an array of integers")
-        if array.size == type.size:
-            array = array[None]
-        if array[:1].size != type.size or not len(array):
+        if not array.size or not (_is_image(array.shape, type) or _is_image(array.shape[1:], type)):
             raise ImagesError(f"{file}: images must have {type.size} values, shape (N, {', '.join(map(str, type.shape))}), "
                               f"not {array.shape}")
         if array.min() < type.lo or array.max() > type.hi:
             raise ImagesError(f"{file}: values must be {type.lo} to {type.hi}, not {array.min()} to {array.max()}")
+        if ((array.astype(np.int64) - type.lo) % type.step).any():
+            raise ImagesError(f"{file}: values must be {type.lo} to {type.hi} in steps of {type.step}")
         parts.append(array.reshape(-1, *type.shape))
     return np.concatenate(parts)
+
+
+def _is_image(shape, type):
+    """Whether ``shape`` is that of an image: ``type``'s, but for sides of 1, or all of its values in a row. Where the network
+    takes a row, any shape of as many values is one."""
+    sides = [side for side in shape if side != 1]
+    return math.prod(shape) == type.size and (len(type.shape) == 1 or len(sides) < 2 or
+                                              sides == [side for side in type.shape if side != 1])
 
 
 def _check(args):

@@ -110,6 +110,8 @@ def run(args):
     if labels is not None:
         right = int(np.count_nonzero(result.beats[:, -1] == labels))
         console.print(f"{right:,} classified right ({right / len(x):.2%})", highlight=False)
+        for one in verify.by_task(result.beats[:, -1], labels, task) if task is not None else ():
+            console.print(f"task {one['task']}: {one['right']:,} of {one['images']:,} right", highlight=False)
     for mismatch in found.mismatches[:SHOWN]:
         console.print(str(mismatch), highlight=False, markup=False, soft_wrap=True)
     if found.mismatches:

@@ -12,7 +12,7 @@ from .rings import rings
 from .samples import samples
 from .simulator import Simulator, encode
 
-__all__ = ["VerifyError", "check_timing", "frames_for", "images_for", "in_verilog", "summary"]
+__all__ = ["VerifyError", "by_task", "check_timing", "frames_for", "images_for", "in_verilog", "summary"]
 
 RANDOM_SEED = 0
 TEST_IMAGES = 10_000        # of each task of a sequence
@@ -131,10 +131,10 @@ def summary(network, x, labels, result, level, task=None):
             "accuracy": None if right is None else right / len(x), "confusion": confusion,
             "edges_compared": sorted(result.edges), "cycles": result.cycles, "seconds": round(result.seconds, 3),
             "images_per_second": round(len(x) / result.seconds, 1), "interval_cycles": result.interval,
-            "latency_cycles": result.latency} | ({} if task is None else {"tasks": _by_task(classes, labels, task)})
+            "latency_cycles": result.latency} | ({} if task is None else {"tasks": by_task(classes, labels, task)})
 
 
-def _by_task(classes, labels, task):
+def by_task(classes, labels, task):
     """Of each task how many images there were, and how many of them were right (None without labels)."""
     return [{"task": k, "images": int(np.count_nonzero(task == k)),
              "right": None if labels is None else int(np.count_nonzero((classes == labels) & (task == k)))}

@@ -132,6 +132,8 @@ NAMES = ("(as i, o, clk, rst, s_axis, m_axis, ..._join, ..._split, ..._fork, ...
      f"operation 'a__ready': the hardware needs this name for itself {NAMES}"),
     ([IMAGE, SIGNS, Dense("a_to_b", "binarize", np.ones((2, 6))), ArgMax("class", "a_to_b")], "class",
      f"operation 'a_to_b': the hardware needs this name for itself {NAMES}"),
+    ([IMAGE, SIGNS, Dense("a" * 101, "binarize", np.ones((2, 6))), ArgMax("class", "a" * 101)], "class",
+     f"operation '{'a' * 20}...': a name in hardware has at most 100 characters, not 101"),
     ([IMAGE, SIGNS, FC, ArgMax("class", "fc")], ("class", "binarize"),
      "operation 'binarize': only a class and its scores can be outputs"),
     ([IMAGE, SIGNS, FC, ArgMax("class", "fc"), Affine("a", "class", [1], [0]), Threshold("t", "a", [[1]], [0])], ("class", "t"),

@@ -119,6 +119,8 @@ def edited(path, value):
      "'network', 'result']"),
     (("clock_hz",), None, PlanError, "plan: key 'clock_hz' is missing"),
     (("clock_hz",), 0, PlanError, "plan: clock_hz must be a positive integer, not 0"),
+    (("clock_hz",), True, PlanError, "plan: clock_hz must be a positive integer, not True"),
+    (("format",), True, PlanError, "plan: format True, but this version of bnnhw reads up to 1"),
     (("buffers",), "big", PlanError, "plan: buffers must be one of ['rate', 'live'], not 'big'"),
     (("fifos",), {"a_to_b": 3}, PlanError, "plan: there is no branch 'a_to_b'; there are []"),
     (("format",), 2, PlanError, "plan: format 2, but this version of bnnhw reads up to 1"),

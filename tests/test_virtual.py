@@ -1,5 +1,6 @@
 """The virtual board: the complete board behind a pseudo-terminal, and the host program that talks to it as to a real one."""
 import json
+import math
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from bnnhw import models, reference, target
 from bnnhw.bitstream import identity
 from bnnhw.gateware.packets import RequestReceiver
 from bnnhw.host import Board, BoardError
+from bnnhw.ir import ArgMax, Flatten, Input, Network, TensorType
+from bnnhw.run import ImagesError, load_images
 from bnnhw.simulator import encode
 from bnnhw.virtual import VirtualBoard
 
@@ -83,6 +86,28 @@ def test_command(tmp_path):
     facts = json.loads(done.stdout)
     assert facts["classes"] == golden(models.load("mnist-tfc").network, images[:7])[0].tolist()
     assert facts["right"] is None and facts["images"] == 7 and facts["board"]["frames"] == 7
+
+
+@pytest.mark.parametrize("shape, given, right", [
+    ((28, 28, 1), (7, 28, 28), 7), ((28, 28, 1), (28, 28), 1), ((28, 28, 1), (1, 28, 28, 1), 1), ((28, 28, 1), (3, 784), 3),
+    ((28, 28, 1), (784,), 1), ((28, 28, 1), (7, 14, 56), None), ((4, 4, 3), (4, 4, 3), 1), ((4, 4, 3), (2, 4, 4, 3), 2),
+    ((4, 4, 3), (2, 3, 4, 4), None), ((4, 4, 3), (0, 4, 4, 3), None), ((48,), (2, 4, 4, 3), 2), ((48,), (4, 4, 3), 1),
+    ((1,), (5,), 5), ((1,), (1,), 1), ((5,), (5, 5), 5),
+])
+def test_shapes_of_images(shape, given, right, tmp_path):
+    """As the network has them, but for sides of 1, or in a row; channels in front are no image."""
+    network = Network([Input("x", TensorType(shape, -1, 1, 2)), Flatten("row", "x"), ArgMax("class", "row")], "class")
+    x = np.where(np.arange(math.prod(given)).reshape(given) % 3, 1, -1)
+    np.save(tmp_path / "x.npy", x)
+    if right is None:
+        with pytest.raises(ImagesError, match="x.npy: images must have"):
+            load_images(network, [tmp_path / "x.npy"])
+    else:
+        found = load_images(network, [tmp_path / "x.npy"])
+        assert found.shape == (right, *shape) and found.ravel().tolist() == x.ravel().tolist()
+        np.save(tmp_path / "x.npy", np.where(x > 0, x, 0))
+        with pytest.raises(ImagesError, match=r"x.npy: values must be -1 to 1 in steps of 2$"):
+            load_images(network, [tmp_path / "x.npy"])
 
 
 @pytest.mark.parametrize("arguments, status, message", [
