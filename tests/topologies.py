@@ -8,23 +8,31 @@ from bnnhw.ir import (
     Add,
     Affine,
     ArgMax,
+    BankAffine,
+    BankThreshold,
     Conv2d,
     Dense,
     DepthwiseConv2d,
     Flatten,
+    GroupSum,
     Input,
+    Lookup,
     MaxPool2d,
     Network,
     SumPool2d,
     TensorType,
+    Thermometer,
     Threshold,
 )
 
 INPUTS = [(0, 255, 1), (-1, 1, 2), (0, 3, 1), (-3, 3, 2), (-128, 127, 1), (-5, 7, 3)]
+MORE_INPUTS = [(7, 8, 1), (5, 5, 1), (0, 1000, 1), (-700, 800, 3), (0, 2**20, 1), (-9, -3, 2)]
 
 
 class Topology:
     """Builds a network operation by operation; knows the types on the way."""
+    most_channels = 5
+
     def __init__(self, seed, largest=7):
         self.rng = np.random.default_rng(seed)
         self.operations, self.types = [], {}
@@ -56,6 +64,10 @@ class Topology:
     def stride(self):
         return tuple(map(int, self.rng.choice([1, 1, 2, 3], 2)))
 
+    def fills(self):
+        """Values of padded places to choose from."""
+        return [-1, 1, 0, self.type.lo]
+
     def convolution(self, *, same=False, depthwise=None):
         depthwise = self.chance(0.25) if depthwise is None else depthwise
         kernel, channels = self.kernel(), self.type.channels
@@ -65,10 +77,10 @@ class Topology:
         else:
             some = self.chance(0.5)
             padding, stride = tuple(int(self.rng.integers(0, k)) if some else 0 for k in np.repeat(kernel, 2)), self.stride()
-        fill = int(self.rng.choice([-1, 1, 0, self.type.lo]))
+        fill = int(self.rng.choice(self.fills()))
         if depthwise:
             return self.add(DepthwiseConv2d, self.edge, self.weights(channels, *kernel), stride, padding, fill)
-        n_out = channels if same else int(self.rng.integers(1, 6))
+        n_out = channels if same else int(self.rng.integers(1, self.most_channels + 1))
         return self.add(Conv2d, self.edge, self.weights(n_out, *kernel, channels), stride, padding, fill)
 
     def threshold(self, levels=None):
@@ -119,6 +131,104 @@ class Topology:
             n = self.type.size
             self.add(Affine, self.edge, self.rng.integers(-5, 6, n), self.rng.integers(-20, 21, n))
         return Network([*self.operations, ArgMax("class", self.edge)], "class")
+
+
+class WideTopology(Topology):
+    """What the others lack: tasks with banks, sums of vectors, tables with votes, levels out of reach, inputs of any range, more
+    channels, padding with more than the lowest value."""
+    most_channels = 9
+
+    def __init__(self, seed, largest=5):
+        super().__init__(seed, largest)
+        ranges = INPUTS + MORE_INPUTS
+        shape = (*self.type.shape[:2], self.rng.integers(1, 8))
+        first = Input(self.edge, TensorType(shape, *ranges[self.rng.integers(len(ranges))]))
+        task = Input("task", TensorType((), 0, int(self.rng.integers(1, 8))))
+        self.tasks = task.type.hi + 1 if self.chance(0.5) else 1
+        self.operations = [first, task] if self.tasks > 1 else [first]
+        self.types = {operation.name: operation.type for operation in self.operations}
+
+    def fills(self):
+        return [0, self.type.hi, self.type.hi]
+
+    def levels(self, *shape):
+        """Of a threshold on the edge, some of them out of its reach."""
+        type = self.type
+        values = self.rng.integers(type.lo - type.step, type.hi + type.step + 1, shape)
+        return np.where(self.rng.random(shape) < 0.15, self.rng.choice([type.lo, type.hi, -10**7, 10**7], shape), values)
+
+    def threshold(self, levels=None):
+        levels = int(self.rng.choice([1, 1, 1, 2, 3, 7])) if levels is None else levels
+        base, step = [(-1, 2), (0, 1), (-7, 3)][self.rng.integers(3)]
+        channels = self.type.channels
+        self.add(Threshold, self.edge, self.levels(channels, levels), self.rng.random(channels) < 0.3, base, step)
+
+    def bank_threshold(self):
+        shape = self.tasks, self.type.channels
+        self.add(BankThreshold, self.edge, "task", self.levels(*shape, 1), self.rng.random(shape) < self.rng.choice([0, 0.4]))
+
+    def bank_affine(self):
+        shape = self.tasks, self.type.channels
+        self.add(BankAffine, self.edge, "task", self.rng.integers(-9, 10, shape), self.rng.integers(-20, 21, shape))
+
+    def dense(self, most):
+        self.add(Dense, self.edge, self.weights(int(self.rng.integers(1, most + 1)), self.type.size))
+
+    def lookup(self):
+        """Signs, tables that choose from them, votes."""
+        if not self.type.is_bipolar:
+            self.add(Thermometer, self.edge, np.sort(self.rng.integers(self.type.lo, self.type.hi + 2, self.rng.integers(1, 4))))
+        for _ in range(int(self.rng.integers(1, 3))):
+            fan, neurons = int(self.rng.integers(1, 7)), 2 * int(self.rng.integers(1, 6))
+            indices = self.rng.integers(0, self.type.size, (neurons, fan))
+            self.add(Lookup, self.edge, indices, self.rng.choice([-1, 1], (neurons, 2**fan)))
+        self.add(GroupSum, self.edge, int(self.rng.choice([1, 2])))
+
+    def sum_of_vectors(self):
+        start = self.edge
+        self.dense(9)
+        self.threshold()
+        self.add(Dense, self.edge, self.weights(self.types[start].size, self.type.size))
+        if self.tasks > 1:
+            self.bank_affine()
+        self.add(Add, self.edge, start)
+
+    def vector(self):
+        small = self.type.size <= 40
+        kind = self.rng.choice(["dense", "lookup", "sum"], p=[0.6, 0.2, 0.2] if small else [1, 0, 0])
+        if kind == "lookup":
+            self.lookup()
+        elif kind == "sum":
+            self.sum_of_vectors()
+        else:
+            self.dense(9)
+            if self.tasks > 1 and self.chance(0.7):
+                return self.bank_threshold()
+        if self.chance(0.7) or self.type.bits > 10:
+            self.threshold()
+
+    def head(self):
+        self.add(Flatten, self.edge)
+        for _ in range(int(self.rng.integers(0, 4))):
+            self.vector()
+        if self.chance(0.4) and self.type.size <= 40:
+            self.lookup()
+        else:
+            self.dense(17)
+        if self.tasks > 1:
+            self.bank_affine()
+        return Network([*self.operations, ArgMax("class", self.edge)], "class" if self.chance(0.8) else ("class", self.edge))
+
+
+def wide_network(seed):
+    """A network of what :class:`WideTopology` has: often a padded convolution, none to three blocks, vectors."""
+    topology = WideTopology(seed)
+    if topology.chance(0.5):
+        topology.convolution(same=True)
+        topology.threshold(1)
+    for _ in range(int(topology.rng.integers(0, 4))):
+        topology.block()
+    return topology.head()
 
 
 def random_network(seed, largest=7):
