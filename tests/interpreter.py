@@ -163,8 +163,8 @@ def in_turn(table, x):
 def windows(stage, buffer, x):
     """What a window buffer gives for each window: int array (N, windows, taps, channels); padded places have its fill."""
     (rows, columns), (down, right), padding = stage.kernel, stage.stride, np.reshape(stage.padding, (2, 2)).tolist()
-    fill = buffer.fill & (1 << stage.bits_in) - 1       # the same in every lane
-    map = np.pad(x.reshape(len(x), *stage.image, stage.channels), [(0, 0), *padding, (0, 0)], constant_values=fill)
+    code = buffer.fill & (1 << stage.bits_in) - 1       # the same in every lane
+    map = np.pad(x.reshape(len(x), *stage.image, stage.channels), [(0, 0), *padding, (0, 0)], constant_values=code)
     views = np.lib.stride_tricks.sliding_window_view(map, (rows, columns), axis=(1, 2))[:, ::down, ::right]
     assert views.shape[1:3] == (buffer.geometry.rows, buffer.geometry.columns), stage.name
     return views.transpose(0, 1, 2, 4, 5, 3).reshape(len(x), -1, rows * columns, stage.channels)
