@@ -34,7 +34,6 @@ CASES = {
     "up5k": ("mnist-lut4", "icebreaker", IMAGES, 60e6),
     "ecp5-25f": ("mnist-lut6-wide", "ulx3s-25f", 500, 48e6),
     "xc7": ("mnist-lut6", "xc7", IMAGES, 100e6),
-    "fashion": ("fashion-lut4", "ulx3s-25f", IMAGES, 48e6),
 }
 SYNTHESIS = "synth_xilinx -flatten -noclkbuf -noiopad -nowidelut -top bnnhw_top"
 CELLS = re.compile(r"LUT\d(_2)?|INV|SRL\w+|RAM\d+\w*")

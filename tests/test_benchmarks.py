@@ -40,7 +40,7 @@ def test_records_keep_no_pixel_that_no_table_reads(monkeypatch):
             plan = records.plan_of(models.load(network).network, boards.find(where), clock_hz)
             assert all(element.stage is not None for element in plan.elements) and plan.cycles_per_inference == 784
             found[name] = plan.options["class"].lanes
-    assert found == {"up5k": 1, "ecp5-25f": 1, "fashion": 3}
+    assert found == {"up5k": 1, "ecp5-25f": 1}
 
 
 def test_every_page_that_is_linked_exists():
