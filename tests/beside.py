@@ -8,7 +8,7 @@ import random
 from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
-LIMIT = 20_000
+LIMIT = 100_000
 
 
 def drive(dut, model, words, count, *, p_valid=1.0, p_ready=1.0, seed=0, start=0, patience=None):
