@@ -7,8 +7,8 @@
 Every shipped network on every board, as ``bnnhw build`` plans it, and some at a rate of images per second. ``core_images_per_s``
 is the simulated interval at the board's clock; ``core_images_per_s_at_fmax`` the same at the routed maximum. Seconds are of the
 whole build command with 1,000 images through the Verilog and 20 through the netlist, or 100 and 5 of the networks in
-:data:`LONG`, whose netlists take minutes for an image. A build that takes more than :data:`LIMIT_S` is ended: its router goes
-round in circles. ``of_revision`` is the commit whose gateware was built.
+:data:`LONG`, whose netlists take minutes for an image. A build that takes more than :data:`LIMIT_S` is ended, and
+its row says so. ``of_revision`` is the commit whose gateware was built.
 """
 
 import json
