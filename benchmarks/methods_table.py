@@ -48,6 +48,24 @@ def _seeds(own):
     return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
+def _times_as_long(method, found, columns):
+    """Median of the processor time as a multiple of binarynet's of the same network, data and seed, or None.
+
+    Multiples, because rows are measured hours apart, on machines that do other things too.
+    """
+    base = {(column, row["seed"]): row["processor_s"] for column in columns for row in found[column].get("binarynet", [])}
+    runs = [(row["processor_s"], base.get((column, row["seed"]))) for column in columns for row in found[column].get(method, [])]
+    multiples = [seconds / own for seconds, own in runs if own]
+    return statistics.median(multiples) if multiples else None
+
+
+def _seconds(found, columns):
+    """What binarynet takes, in words."""
+    times = [f"{statistics.median(row['processor_s'] for row in runs):.0f} s ({TITLES[column[0]]}, {TITLES[column[1]]})"
+             for column in columns if (runs := found[column].get("binarynet"))]
+    return f"; binarynet takes {', '.join(times)}" if times else ""
+
+
 def _lines(header, body):
     return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in (header, ["---"] * len(header), *body))
 
@@ -62,23 +80,26 @@ def table(rows):
     body = []
     for method in methods:
         own = [found[column][method] for column in columns if method in found[column]]
-        timed = own[0]
-        flips = "-" if method == TWIN else f"{_mean(timed, 'flips_last_epoch_percent'):.2f} %"
+        flips = "-" if method == TWIN else f"{_mean(own[0], 'flips_last_epoch_percent'):.2f} %"
+        time = _times_as_long(method, found, columns)
         cells = [_cell(found[column].get(method, [])) for column in columns]
-        body.append([method, _seeds(own), *cells, f"{_mean(timed, 'processor_s'):.0f} s", flips])
+        body.append([method, _seeds(own), *cells, "-" if time is None else f"{time:.2f}", flips])
     epochs = {row["network"]: row["epochs"] for row in rows}
     exact = [row for row in rows if row["method"] != TWIN]
+    simulated = [row for row in exact if row["verilog_images"]]
     text = ["Right test images in percent, mean ± standard deviation over the seeds; "
             + ", ".join(f"{TITLES[network]} {count} epochs" for network, count in epochs.items())
-            + ". Processor time and share of the weights that flip in the last epoch are those of the first column in "
-            "which the method stands.\n\n",
+            + ". Time: processor time of the training as a multiple of binarynet's of the same network, data and seed, the "
+            "median of all" + _seconds(found, columns) + ". Flips: the share of the weights whose sign changes in the last "
+            "epoch, of the first column in which the method stands.\n\n",
             _lines(["method", "seeds", *(f"{TITLES[dataset]}, {TITLES[network]}" for dataset, network in columns), "time",
                     "flips"], body),
             f"\nOf {len(exact)} exported networks, {sum(row['differing_decisions'] for row in exact)} of "
             f"{sum(row['compared_images'] for row in exact):,} decisions and "
             f"{sum(row['differing_hidden_values'] for row in exact)} hidden values differ between trained and golden model, and "
-            f"{sum(row['verilog_mismatches'] for row in exact)} of {sum(row['verilog_images'] for row in exact):,} images "
-            "between golden model and generated Verilog.\n"]
+            f"{sum(row['verilog_mismatches'] for row in simulated)} of "
+            f"{sum(row['verilog_images'] for row in simulated):,} images "
+            f"between golden model and generated Verilog, of {len(simulated)} of them.\n"]
     gaps = [_gap(column, found[column]) for column in columns if {TWIN, "binarynet"} <= found[column].keys()]
     if gaps:
         text += ["\nThe two claims of the literature. What one bit costs, and files. \"Best\" is the best of these rows, so that "

@@ -67,16 +67,19 @@ EXACT = {"compared_images": 100, "differing_decisions": 0, "differing_hidden_val
 
 def test_table_and_picture():
     rows = [ROW, *(ROW | EXACT | {"method": method, "seed": seed, "test_accuracy_percent": 80.0 + seed + bonus,
-                                  "flips_last_epoch_percent": 1.5}
+                                  "flips_last_epoch_percent": 1.5, "processor_s": 8.0 if bonus else 4.0}
                    for method, bonus in (("binarynet", 0), ("recu", 5)) for seed in (0, 1))]
     table = module("methods_table")
     text = table.table(rows)
-    assert "| float-twin | 1 | 90.00 | 4 s | - |" in text and "| recu | 2 | 85.50 ± 0.71 | 4 s | 1.50 % |" in text
+    assert "| float-twin | 1 | 90.00 | 1.00 | - |" in text and "| recu | 2 | 85.50 ± 0.71 | 2.00 | 1.50 % |" in text
+    assert "binarynet takes 4 s (MNIST, MLP)" in text
     assert ("| MNIST, MLP | 90.00 % | 80.50 % | 85.50 % (recu) | 9.50 | 4.50 | 344 bytes | 8 bytes | 43.0 | 999 bytes |") in text
     assert "Of 4 exported networks, 0 of 400 decisions" in text
-    assert "0 of 40 images between golden model and generated Verilog" in text
+    assert "0 of 40 images between golden model and generated Verilog, of 4 of them" in text
+    fewer = table.table([*rows[:-1], rows[-1] | {"verilog_images": None, "verilog_mismatches": None}])
+    assert "0 of 30 images between golden model and generated Verilog, of 3 of them" in fewer
     more = [*rows, ROW | EXACT | {"method": "recu", "dataset": "fashion-mnist", "flips_last_epoch_percent": 9.0}]
-    assert "| recu | 1 to 2 | 85.50 ± 0.71 | 90.00 | 4 s | 1.50 % |" in table.table(more)       # a part of the rows says so
+    assert "| recu | 1 to 2 | 85.50 ± 0.71 | 90.00 | 2.00 | 1.50 % |" in table.table(more)       # a part of the rows says so
     assert table.picture(rows) == table.picture(rows)       # equal results, equal files
     assert table.picture(rows).startswith(b"<?xml")
 
