@@ -1,6 +1,7 @@
 """Runs the timing models of a graph of elements: when each stream passes its words on, to the cycle."""
 
 import itertools
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -46,7 +47,7 @@ def run(elements, words_in, words_out, frames, watch=(), at_end=None):
         The first takes the input; the stream that no element takes is the output.
     words_in, words_out : int
         Words of a frame at the two ends.
-    frames : int
+    frames : int or math.inf
     watch : collection of str
         Streams whose transfers are wanted.
     at_end : callable (list of models, cycle, words accepted), optional
@@ -116,12 +117,12 @@ class Schedule:
     ----------
     interval : int
         Cycles between the results of consecutive frames once it has settled, with a source that always offers; where they do
-        not settle to one number, their average over some frames, rounded up.
+        not settle to one number, their average, rounded up.
     latency : int
         Of a frame in an empty accelerator: cycles from the transfer of its first beat to that of its last result beat, both
         included.
     frames : int
-        The most frames on their way until the interval has settled, enough for the rate.
+        The most frames on their way until then, enough for the rate.
     steady : bool
         Whether the intervals settle to one number.
     """
@@ -129,18 +130,6 @@ class Schedule:
     latency: int
     frames: int
     steady: bool
-
-
-def _ends(elements, beats, result_beats, frames):
-    """Cycles in which frames begin and end."""
-    found = run(elements, beats, result_beats, frames)
-    return found.accepted[::beats], found.given[result_beats - 1::result_beats]
-
-
-def _interval(ends):
-    """(the interval that the last frames settle to, whether it is one number)."""
-    steps = [after - before for before, after in zip(ends[-FRAMES_TO_SETTLE - 1:], ends[-FRAMES_TO_SETTLE:], strict=False)]
-    return -(-sum(steps) // len(steps)), len(set(steps)) == 1
 
 
 def _state(model):
@@ -153,6 +142,28 @@ def _state(model):
     return tuple(found)
 
 
+class _Ends:
+    """The ends of frames, until the state at one is that at an earlier one: from then on everything repeats."""
+    def __init__(self, beats):
+        self.beats, self.states = beats, {}
+        self.cycles, self.flying, self.first = [], 0, None
+
+    def add(self, models, cycle, accepted):
+        """Note the end of a frame; True if the state is that at the end :attr:`first`."""
+        state = accepted % self.beats, *map(_state, models)
+        self.first = self.states.get(state)
+        self.states[state] = len(self.cycles)
+        self.flying = max(self.flying, -(-accepted // self.beats) - len(self.cycles))   # begun, less ended before this one
+        self.cycles.append(cycle)
+        return self.first is not None
+
+    def interval(self, otherwise):
+        """(cycles between frames, a fraction; whether all are equal): exact where a state repeats, else from ``otherwise`` on."""
+        cycles = self.cycles[otherwise if self.first is None else self.first:]
+        steps = {after - before for before, after in itertools.pairwise(cycles)}
+        return Fraction(cycles[-1] - cycles[0], len(cycles) - 1), len(steps) == 1
+
+
 def period(elements, beats, result_beats):
     """The interval between frames, as a fraction: exact, since it is taken between two frames that end in the same state.
 
@@ -162,22 +173,15 @@ def period(elements, beats, result_beats):
     ------
     Stuck
     """
-    seen, ends, again = {}, [], []
-
-    def at_end(models, cycle, accepted):
-        state = accepted % beats, *map(_state, models)
-        if state in seen:
-            again.append(seen[state])
-        seen[state] = len(ends)
-        ends.append(cycle)
-        return bool(again)
-    run(elements, beats, result_beats, MOST_FRAMES, at_end=at_end)
-    first = again[0] if again else len(ends) // 2
-    return Fraction(ends[-1] - ends[first], len(ends) - 1 - first)
+    ends = _Ends(beats)
+    run(elements, beats, result_beats, MOST_FRAMES, at_end=ends.add)
+    return ends.interval(len(ends.cycles) // 2)[0]
 
 
 def schedule(elements, beats, result_beats):
     """The :class:`Schedule` of a graph, the AXI4-Stream wrapper with it.
+
+    It is run until a frame ends in the state in which an earlier one ended, or until it has long been as full as it gets.
 
     Parameters
     ----------
@@ -189,14 +193,11 @@ def schedule(elements, beats, result_beats):
     ------
     Stuck
     """
-    starts, ends = _ends(elements, beats, result_beats, 1)
-    latency = ends[0] - starts[0] + 1
-    # Until the last frame is accepted the accelerator is as full as it gets.
-    frames = FRAMES_TO_SETTLE + 2
-    while True:
-        starts, ends = _ends(elements, beats, result_beats, frames)
-        flying = max(sum(s <= end for s in starts) - k for k, end in enumerate(ends))
-        if flying + FRAMES_TO_SETTLE < frames:
-            found, steady = _interval(ends)
-            return Schedule(found, latency, flying, steady)
-        frames *= 2
+    ends = _Ends(beats)
+
+    def settled(models, cycle, accepted):
+        return ends.add(models, cycle, accepted) or len(ends.cycles) > 2 * (ends.flying + FRAMES_TO_SETTLE)
+    # What comes later never moves what came before, so that the first frame's latency is that in an empty accelerator.
+    found = run(elements, beats, result_beats, math.inf, at_end=settled)
+    interval, steady = ends.interval(-FRAMES_TO_SETTLE - 1)
+    return Schedule(math.ceil(interval), ends.cycles[0] - found.accepted[0] + 1, ends.flying, steady)

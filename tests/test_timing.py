@@ -194,3 +194,15 @@ def test_stuck_chain():
     with pytest.raises(schedule.Stuck, match="nothing moves in cycle 2; 0 words were given") as stuck:
         schedule.run(elements, 1, 1, 1)
     assert stuck.value.streams == {"a": (True, False), "b": (False, True)}
+
+
+def test_schedule_of_bursts():
+    """A FIFO of 8 words beside a pipeline of 30: words come in bursts, and the interval is their average, pauses counted in."""
+    elements = [Element("fork", (None,), ("a", "b"), None, lambda: ForkModel([0, 8]), 1, 1),
+                Element("long", ("a",), ("c",), None, lambda: timing.Pipeline(30), 1, 1),
+                Element("sum", ("c", "b"), ("d",), None, Add, 1, 1)]
+    found = schedule.schedule(elements, 1, 1)
+    given = schedule.run(elements, 1, 1, 400).given
+    assert np.diff(given[:25]).tolist() == [1] * 11 + [25] + [1] * 11 + [25]
+    assert found == schedule.Schedule(interval=3, latency=given[0], frames=12, steady=False)
+    assert schedule.period(elements, 1, 1) == 3

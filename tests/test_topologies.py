@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from bnnhw import accelerator, reference, verify
+from bnnhw import accelerator, reference, schedule, verify
 from bnnhw.buffers import with_buffers
 from bnnhw.compare import compare
 from bnnhw.lower import lower
@@ -80,6 +80,21 @@ def test_five_hundred(capsys):
             with capsys.disabled():
                 print(f"\n{done + 1} networks: {dict(sorted(counts.items()))}", flush=True)
     assert all(counts[feature] >= 25 for feature in WANTED)
+
+
+def test_schedule_is_that_of_runs_with_an_end():
+    """Latency is that of a frame alone, the interval that of the last of many: the schedule takes both from one run."""
+    waits = set()
+    for seed in range(25):
+        plan = random_plan(random_network(seed), seed)
+        found, ends = plan.schedule, (plan.framed, plan.beats, plan.result_beats)
+        alone = schedule.run(*ends, 1)
+        assert found.latency == alone.given[-1] - alone.accepted[0] + 1, seed
+        frames = 2 * found.frames + 4
+        given = schedule.run(*ends, frames).given[plan.result_beats - 1::plan.result_beats]
+        assert not found.steady or found.interval == given[-1] - given[-2], seed
+        waits.add(found.frames > 5)
+    assert waits == {False, True}       # few frames on their way, and many
 
 
 def test_a_wrong_weight_is_seen():
