@@ -35,7 +35,7 @@ PICKED = (      # the README's
     ("mnist-tfc", "tang-nano-9k", []), ("mnist-tfc", "tang-nano-20k", []), ("mnist-cnn-small", "tang-nano-9k", []),
 )
 LONG = {"cifar10-cnv-narrow": ("100", "5"), "fashion-cnn": ("100", "5"), "fashion-residual": ("100", "5")}
-LIMIT_MINUTES = 20
+LIMIT_MINUTES = 10
 UNENDED = f"not routed after {LIMIT_MINUTES} minutes"
 FILE = RESULTS / "boards.json"
 TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "verilator")

@@ -128,7 +128,7 @@ class Tool:
         arguments : sequence of str
         cwd : path, optional
         log : path, optional
-            Where its output (both streams) is kept.
+            Where its output (both streams) is written while it runs.
         check : bool
             Whether an exit status other than 0 raises.
 
@@ -144,22 +144,24 @@ class Tool:
         ToolUnended
             It took longer than ``limit_s``.
         """
-        process = subprocess.Popen([*self.command, *map(str, arguments)], cwd=cwd, env=self.env, text=True,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   errors="replace", start_new_session=True)
-        unended = False
-        try:
-            output, _ = process.communicate(timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            unended = True
-            _kill(process)
-            output, _ = process.communicate()
-        except BaseException:       # Ctrl-C: what it started (make, compilers) must not go on
-            _kill(process)
-            process.wait()
-            raise
+        with contextlib.ExitStack() as stack:
+            kept = stack.enter_context(open(log, "wb")) if log is not None else subprocess.PIPE
+            process = subprocess.Popen([*self.command, *map(str, arguments)], cwd=cwd, env=self.env, text=True,
+                                       stdin=subprocess.DEVNULL, stdout=kept, stderr=subprocess.STDOUT,
+                                       errors="replace", start_new_session=True)
+            unended = False
+            try:
+                output, _ = process.communicate(timeout=limit_s)
+            except subprocess.TimeoutExpired:
+                unended = True
+                _kill(process)
+                output, _ = process.communicate()
+            except BaseException:       # Ctrl-C: what it started (make, compilers) must not go on
+                _kill(process)
+                process.wait()
+                raise
         if log is not None:
-            Path(log).write_text(output)
+            output = Path(log).read_text(errors="replace")
         if unended:
             raise ToolUnended(f"{self.name} was ended after {limit_s:g} s", output)
         if check and process.returncode != 0:

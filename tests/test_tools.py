@@ -62,6 +62,9 @@ def test_limit(tmp_path):
     with pytest.raises(tools.ToolUnended, match=r"^slow was ended after 0.5 s$") as caught:
         tool.run([], log=tmp_path / "log", limit_s=0.5)
     assert caught.value.output == (tmp_path / "log").read_text() == "begun\n"
+    with pytest.raises(tools.ToolUnended) as caught:
+        tool.run([], limit_s=0.5)
+    assert caught.value.output == "begun\n"
     child = (tmp_path / "pid").read_text().strip()
     for _ in range(100):
         state = subprocess.run(["ps", "-o", "stat=", "-p", child], capture_output=True, text=True).stdout.strip()
