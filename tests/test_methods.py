@@ -151,13 +151,14 @@ def test_several_methods(tmp_path):
 @pytest.mark.parametrize("names, hook", [(("ir-net", "recu"), "weights"), (("distillation", "label-smoothing"), "loss"),
                                          (("bop", "weight-decay"), "decay"), (("binaryconnect", "rsign"), "activation")])
 def test_methods_that_clash(names, hook, tmp_path):
-    with pytest.raises(recipe.RecipeError, match=rf"key 'methods': value error, '{names[0]}' and '{names[1]}' both have a say in "
+    with pytest.raises(recipe.RecipeError, match=rf"key 'methods': '{names[0]}' and '{names[1]}' both have a say in "
                                                  rf"'{hook}'"):
         load(tmp_path, "mlp", *names)
 
 
 @pytest.mark.parametrize("table, message", [
-    ('name = "irnet"', r"key 'methods.0': input tag 'irnet' found using 'name' does not match any of the expected tags"),
+    ('name = "irnet"', r"key 'methods.0.name': must be one of \['adambnn', 'binaryconnect', .*'xnor-net'\], not 'irnet'$"),
+    ("m = 1.0", r"key 'methods.0.name': must be one of \['adambnn', .*\], not None$"),
     ('name = "pcnn"\nstrength = 0.1', "key 'methods.0.pcnn.projections': is missing"),
     ('name = "xnor-net"\nk = true', "key 'methods.0.xnor-net.k': is unknown"),
     ('name = "bop"\ngamma = 0.0\nthreshold = 0.0', "key 'methods.0.bop.gamma': input should be greater than 0, not 0.0"),

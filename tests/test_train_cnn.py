@@ -165,6 +165,8 @@ def test_golden_model_gives_the_model_s_scores(tmp_path):
      r"key 'kind': must be one of \['mlp', 'level-mlp', 'cnn', 'residual', 'lut', 'lut-parts', 'lut-table', 'sparse-xnor', "
      r"'continual'\], not 'rnn'"),
     (("pool = true }", "pool = 1 }"), "key 'blocks.1.pool': "),
+    (("padding = 1, pool = false", "padding = 3, pool = false"),
+     "key 'blocks.0.padding': must be less than the kernel's 3, not 3$"),
     (("hidden = [7]", "hidden = [7]\nwidth = 3"), "key 'width': is unknown"),
 ])
 def test_recipe_errors(change, message, tmp_path):
@@ -172,3 +174,14 @@ def test_recipe_errors(change, message, tmp_path):
     path.write_text(CNN.replace(*change))
     with pytest.raises(recipe.RecipeError, match=message):
         recipe.load(path)
+
+
+@pytest.mark.parametrize("kind, change, block", [
+    ("cnn", ("kernel = 3, padding = 1, pool = true", "kernel = 9, padding = 0, pool = true"), 2),       # of 9x8
+    ("cnn", ("kernel = 3, padding = 1, pool = false", "kernel = 9, padding = 0, pool = false"), 1),
+    ("residual", ("[true, false]", "[true, true, true]"), 4),
+])
+def test_images_too_small(kind, change, block, tmp_path):
+    (tmp_path / "r.toml").write_text(TEXTS[kind].replace(*change))
+    with pytest.raises(recipe.RecipeError, match=rf"^recipe 'small': block {block}: images of 9x8 are too small for it$"):
+        models.build(recipe.load(tmp_path / "r.toml"), split(30, 1, shape=(9, 8, 2)))

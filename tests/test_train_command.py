@@ -295,9 +295,10 @@ def test_epochs_before_the_signs_are_not_exported(tiny, tmp_path, monkeypatch, c
     rows = without_time(tmp_path / "net.bnn.train/metrics.jsonl")
     assert [row["exportable"] for row in rows] == [False] * 3 + [True] * 3
     capsys.readouterr()
-    assert train("-o", "short.bnn", "--epochs", "1") == 1
-    assert capsys.readouterr().err.endswith("its last epoch, 1, is before step 2, which begins when 50% of the epochs are "
-                                            "done: it needs more epochs\n")
+    for option in ("--output=short.bnn", "--dry-run"):
+        assert train(option, "--epochs", "1") == 1
+        assert capsys.readouterr().err.endswith("its last epoch, 1, is before step 2, which begins when 50% of the epochs are "
+                                                "done: it needs more epochs\n")
 
 
 def test_resume_with_a_held_out_part(tiny, tmp_path, monkeypatch, capsys):

@@ -171,7 +171,7 @@ def test_shipped_images_take_turns():
 
 
 @pytest.mark.parametrize("key, value, message", [
-    ("epochs", "5", "key 'epochs': value error, must be a multiple of the 2 tasks, not 5"),
+    ("epochs", "5", "key 'epochs': must be a multiple of the 2 tasks, not 5"),
     ("shift", "1", "key 'shift': input should be 0, not 1"),
     ("last_batch_norm", "false", "key 'last_batch_norm': input should be True, not False"),
     ("dataset", '"mnist"', "key 'dataset': input should be 'permuted-mnist' or 'mnist-fashion', not 'mnist'"),

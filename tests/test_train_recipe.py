@@ -32,6 +32,8 @@ def test_changes():
     ("hidden", "[64, 0]", "key 'hidden.1': input should be greater than or equal to 1, not 0"),
     ("momentum", "0.9", "key 'momentum': is unknown"),
     ("batch", None, "key 'batch': is missing"),
+    ("kind", '["mlp"]', "key 'kind': must be one of ['mlp', 'level-mlp', 'cnn', 'residual', 'lut', 'lut-parts', 'lut-table', "
+                        "'sparse-xnor', 'continual'], not ['mlp']"),
 ])
 def test_wrong_key(tmp_path, key, value, message):
     path = small_recipe(tmp_path, **{key: value})

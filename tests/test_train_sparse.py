@@ -304,7 +304,7 @@ def test_restoring_goes_on_the_same(tmp_path, changes):
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"pixel_levels": "[64, 64]"}, "key 'pixel_levels': value error, levels must rise, not [64, 64]"),
+    ({"pixel_levels": "[64, 64]"}, "key 'pixel_levels': levels must rise, not [64, 64]"),
     ({"fan_in": 9}, "key 'fan_in': input should be less than or equal to 8, not 9"),
     ({"regrow_share": 0.1}, "key 'regrow_share': is unknown"),
     ({"layers": "[60, 31]"}, "key 'layers': the last must be a multiple of the number of classes, 3, not 31"),

@@ -7,7 +7,7 @@ from torch import nn
 from .activations import Levels
 from .layers import BatchNorm, BinaryConv2d, BinaryLinear, FixedPointNorm
 from .methods import Chosen
-from .recipe import RecipeError
+from .recipe import Block, RecipeError
 
 __all__ = ["BinaryCnn", "ResidualCnn"]
 
@@ -51,6 +51,16 @@ class _Cnn(nn.Module):
         return [module for module in self.modules() if isinstance(module, (BinaryConv2d, BinaryLinear))]
 
 
+def _map_sizes(recipe, blocks, shape):
+    """(rows, columns) behind the last of ``blocks``. Raises :exc:`RecipeError` where images become smaller than a kernel."""
+    sizes = shape[:2]
+    for k, block in enumerate(blocks, 1):
+        sizes = tuple((size + 2 * block.padding - block.kernel + 1) // (2 if block.pool else 1) for size in sizes)
+        if min(sizes) < 1:
+            raise RecipeError(f"recipe {recipe.name!r}: block {k}: images of {shape[0]}x{shape[1]} are too small for it")
+    return sizes
+
+
 def _first(pixels):
     """Maps (N, C, H, W) of pixels 0 to 255."""
     return pixels.permute(0, 3, 1, 2).float()
@@ -68,16 +78,15 @@ class BinaryCnn(_Cnn):
     """
     def __init__(self, shape, recipe, classes, *, generator):
         super().__init__(recipe, generator)
-        height, width, channels = shape
+        channels = shape[2]
         self.pools, self.dropout = [block.pool for block in recipe.blocks], recipe.dropout
         self.convs, self.norms, self.linears = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for block in recipe.blocks:
             pieces = self._pieces(channels if self.convs else 0, block.channels)
             self.convs.append(BinaryConv2d(channels, block.channels, block.kernel, block.padding, **pieces))
             channels = block.channels
-            height, width = ((n + 2 * block.padding - block.kernel + 1) // (2 if block.pool else 1) for n in (height, width))
             self.norms.append(BatchNorm(channels))
-        sizes = [height * width * channels, *recipe.hidden, classes]
+        sizes = [math.prod(_map_sizes(recipe, recipe.blocks, shape)) * channels, *recipe.hidden, classes]
         for k, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
             pieces = self._pieces(n_in if k else channels, n_out, normed=k < len(recipe.hidden))
             self.linears.append(BinaryLinear(n_in, n_out, **pieces))
@@ -110,7 +119,7 @@ class ResidualCnn(_Cnn):
     """
     def __init__(self, shape, recipe, classes, *, generator):
         super().__init__(recipe, generator)
-        height, width, channels = shape
+        channels = shape[2]
         self.pools, self.shortcuts, self.one = recipe.pools, recipe.shortcuts, 2.0**recipe.fraction_bits
         if self.method.scale(1, generator) is not None or self.method.activation(recipe, 1).step != 2:
             raise RecipeError("key 'methods': a residual network takes none with scales, a teacher or activations of several "
@@ -122,10 +131,9 @@ class ResidualCnn(_Cnn):
         self.convs = nn.ModuleList([conv(channels, 0), *(conv(recipe.width, 1) for _ in recipe.pools)])
         self.stem, self.stem_levels = BatchNorm(recipe.width), Levels(-2**(STEM_BITS - 1), 2**STEM_BITS, STEM_STEP)
         self.norms = nn.ModuleList(FixedPointNorm(recipe.width, recipe.fraction_bits) for _ in recipe.pools)
-        for size in (height, width):
-            if (size - 2) >> sum(recipe.pools) < 1:
-                raise ValueError(f"{sum(recipe.pools)} pools are too many for images of {height}x{width}")
-        n_in = recipe.width * math.prod((size - 2) >> sum(recipe.pools) for size in (height, width))
+        blocks = [Block(channels=recipe.width, kernel=3, padding=int(k > 0), pool=pool)
+                  for k, pool in enumerate([False, *recipe.pools])]
+        n_in = recipe.width * math.prod(_map_sizes(recipe, blocks, shape))
         self.linear = BinaryLinear(n_in, classes, **self._pieces(recipe.width, classes, normed=False))
         self.score_scale = recipe.score_scale / math.sqrt(n_in)
 

@@ -181,11 +181,15 @@ def _data(args, chosen):
 
 
 def _trainer(chosen, train, test, team):
-    if chosen.kind != "continual":
-        return Trainer(models.build(chosen, train), chosen, train, team)
-    if team.size > 1:
+    """The trainer of a recipe, whose last epoch leaves what can be exported."""
+    if chosen.kind == "continual" and team.size > 1:
         raise UsageError(f"recipe {chosen.name!r}: a sequence of tasks is learned in one process")
-    return continual.ContinualTrainer(chosen, train, test, team)
+    trainer = (continual.ContinualTrainer(chosen, train, test, team) if chosen.kind == "continual" else
+               Trainer(models.build(chosen, train), chosen, train, team))
+    if binarizer := trainer.inexact(chosen.epochs - 1):
+        raise recipe.RecipeError(f"recipe {chosen.name!r}: its last epoch, {chosen.epochs}, is before {binarizer.until}: "
+                                 "it needs more epochs")
+    return trainer
 
 
 def _say_sizes(args, chosen):
@@ -215,9 +219,6 @@ def _run(args, chosen, team):
     folder.facts["data"] = own.facts["sha256"] if own else None
     trainer = _trainer(chosen, train, test, team)
     start = [layer.signs().detach().cpu().clone() for layer in trainer.model.binary_layers]
-    if binarizer := trainer.inexact(chosen.epochs - 1):
-        raise recipe.RecipeError(f"recipe {chosen.name!r}: its last epoch, {chosen.epochs}, is before {binarizer.until}: "
-                                 "it needs more epochs")
     metrics = folder.read(trainer) if resumed else []
     boards = [Board(folder.path / "tensorboard", trainer.epoch)] if args.tensorboard and team.rank == 0 else []
     team.meet()     # none writes while another still looks for an earlier run

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from .. import owndata
 from ..errors import UsageError
-from .recipe import Block, RecipeError
+from .recipe import RecipeError
 
 __all__ = ["add_arguments", "carried", "checked", "load"]
 
@@ -41,19 +41,6 @@ def checked(args):
             raise UsageError(f"--{option.replace('_', '-')} belongs to --data")
 
 
-def _check_size(recipe, shape):
-    """Refuse images that become smaller than a kernel on their way through a convolutional network."""
-    blocks = getattr(recipe, "blocks", [])
-    if recipe.kind == "residual":
-        blocks = [Block(channels=recipe.width, kernel=3, padding=0, pool=False),
-                  *(Block(channels=recipe.width, kernel=3, padding=1, pool=pool) for pool in recipe.pools)]
-    sizes = shape[:2]
-    for k, block in enumerate(blocks, 1):
-        sizes = tuple((size + 2 * block.padding - block.kernel + 1) // (2 if block.pool else 1) for size in sizes)
-        if min(sizes) < 1:
-            raise RecipeError(f"recipe {recipe.name!r}: block {k}: images of {shape[0]}x{shape[1]} are too small for it")
-
-
 def load(args, recipe):
     """The :class:`~bnnhw.owndata.OwnData` that the command line names, for ``recipe``.
 
@@ -74,7 +61,6 @@ def load(args, recipe):
                           f"{'a table' if table else 'images'}: {fitting!r} takes it")
     if table and recipe.shift:
         raise RecipeError(f"recipe {recipe.name!r}: key 'shift': must be 0 on a table, not {recipe.shift}")
-    _check_size(recipe, own.train.images.shape[1:])
     return own
 
 

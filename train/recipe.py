@@ -2,13 +2,13 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_serializer
 
 from ..errors import UserError
 from ..tasks import SEQUENCES
-from .methods import AnyMethod, Metaplastic, clash
+from .methods import METHODS, AnyMethod, Metaplastic, clash
 
 __all__ = ["CnnRecipe", "ContinualRecipe", "LevelRecipe", "LutRecipe", "MlpRecipe", "Recipe", "RecipeError", "ResidualRecipe",
            "TableRecipe", "XnorRecipe", "load", "names"]
@@ -106,6 +106,13 @@ class Block(BaseModel):
     padding: int = Field(ge=0, le=14)
     pool: bool
 
+    @field_validator("padding")
+    @classmethod
+    def _within(cls, value, info):
+        if value >= (kernel := info.data.get("kernel", 15)):    # a wrong kernel is an error of its own
+            raise ValueError(f"must be less than the kernel's {kernel}")
+        return value
+
 
 class CnnRecipe(SignRecipe):
     """Convolutions on 8-bit pixels, then dense layers."""
@@ -192,7 +199,12 @@ def _explain(error):
     key, kind = ".".join(map(str, error["loc"])), error["type"]
     if kind in ("missing", "extra_forbidden"):
         return f"key {key!r}: is {'missing' if kind == 'missing' else 'unknown'}"
-    return f"key {key!r}: {error['msg'][0].lower()}{error['msg'][1:]}, not {error['input']!r}"
+    if kind.startswith("union_tag"):        # a method's table
+        name = error["input"].get("name") if isinstance(error["input"], dict) else error["input"]
+        known = [get_args(method.model_fields["name"].annotation)[0] for method in METHODS]
+        return f"key '{key}.name': must be one of {known}, not {name!r}"
+    said = error["msg"].removeprefix("Value error, ")
+    return f"key {key!r}: {said[0].lower()}{said[1:]}, not {error['input']!r}"
 
 
 def load(which, **changes):
@@ -212,7 +224,7 @@ def load(which, **changes):
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not TOML: {error}") from None
     kind = table.get("kind", "mlp")
-    if kind not in KINDS:
+    if kind not in list(KINDS):     # it may be anything
         raise RecipeError(f"{path}: key 'kind': must be one of {list(KINDS)}, not {kind!r}")
     try:
         return KINDS[kind](**(table | {key: value for key, value in changes.items() if value is not None}))
