@@ -81,6 +81,7 @@ def test_interrupt_ends_what_it_started(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
         time.sleep(0.02)
+    time.sleep(0.5)     # it may be running before Popen has returned
     process.send_signal(2)
     assert process.wait(timeout=10) != 0
     child = int((tmp_path / "pid").read_text())
