@@ -1,6 +1,7 @@
 """Data of the user's own: read, encoded by what the training part says, refused by row; trained on, built, and run."""
 import csv
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -102,6 +103,14 @@ def test_label_and_second_file(tmp_path):
      ", line 6, column 'height': 'tall' stands among numbers: a column is either numbers or categories"),
     (lambda rows: rows[5].__setitem__(2, "7"),
      ", line 6, column 'colour': '7' stands among words: a column is either numbers or categories"),
+    (lambda rows: rows[5].__setitem__(0, "1,5"),
+     ", line 6, column 'width': '1,5' is no number here: decimals come after a point, and nothing stands between thousands"),
+    (lambda rows: [row.__setitem__(1, "1,234.5") for row in rows[1:]],
+     ", line 2, column 'height': '1,234.5' is no number here: decimals come after a point, and nothing stands between thousands"),
+    (lambda rows: rows[9].__setitem__(1, "-1e301"),
+     ", line 10, column 'height': it must be within -1e+300 to 1e+300, not -1e+301"),
+    (lambda rows: [row.__setitem__(slice(0, 3), [1, 2, "red"]) for row in rows[1:]],
+     ": all 48 inputs for the training are equal: there is nothing to learn from"),
     (lambda rows: rows[5].__setitem__(3, "odd"), ", line 6: no other row has its class, 'odd'"),
     (lambda rows: rows[5].__setitem__(3, ""), ", line 6, column 'kind': the cell is empty"),
     (lambda rows: [row.__setitem__(3, "big") for row in rows[1:]],
@@ -158,7 +167,7 @@ def test_bad_paths(tmp_path, name, message):
     assert refused(tmp_path / name) == message.format(tmp_path / name)
 
 
-@given(st.lists(st.integers(-10**6, 10**6), min_size=2, max_size=20, unique=True), st.integers(0, 4))
+@given(st.lists(st.integers(-10**6, 10**6), min_size=2, max_size=20, unique=True), st.integers(0, 9))
 def test_numbers_stay_apart(values, digits):
     """Where 65,536 steps are enough each value becomes its distance from the least one, in steps of the last digit at most."""
     column = Column("x", [f"{value / 10**digits:.{digits}f}" for value in values], str)
@@ -247,6 +256,8 @@ def test_arrays(tmp_path):
     (arrays(images=np.zeros(20)), "images must be numbers (N, columns), (N, rows, columns) or (N, rows, columns, channels), "
                                   "not float64 (20,)"),
     (arrays(labels=np.arange(20) / 4), "labels[1]: a label must be an integer or a word, not 0.25"),
+    (arrays(labels=np.arange(20) * 1e30), "labels[1]: a label must be an integer or a word, not 1e+30"),
+    (arrays(labels=np.arange(20) % 3, classes=np.array(["a", "b", "a"])), "classes: two have the name 'a'"),
     (arrays(labels=np.zeros((20, 2))), "labels must have one label for each row, but its shape is (20, 2)"),
     (arrays(classes=np.array(["no"])), "labels[1]: there are 1 names of classes, none for label 1"),
     (arrays(labels=np.arange(20) == 6), "images[6]: no other row has its class, '1'"),
@@ -262,6 +273,34 @@ def test_arrays(tmp_path):
 def test_bad_arrays(tmp_path, content, message):
     np.savez(tmp_path / "a.npz", **content)
     assert refused(tmp_path / "a.npz").removeprefix(f"{tmp_path / 'a.npz'}: ") == message.format(tmp_path / "a.npz")
+
+
+def test_labels_of_64_bits(tmp_path):
+    np.savez(tmp_path / "a.npz", **arrays(labels=np.arange(20, dtype=np.uint64) % 2 + np.uint64(2**63)))
+    assert owndata.load(tmp_path / "a.npz").train.classes == (str(2**63), str(2**63 + 1))
+
+
+def test_archives_that_are_no_arrays(tmp_path):
+    """Files of other programs, encrypted ones, ones packed in a way that Python does not know."""
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x", "text")
+    assert refused(path).endswith("; there are none")
+    np.savez(path, **arrays())
+    whole = path.read_bytes()
+    for place, value in ((8, 1), (10, 99)):       # flags and way of packing, in the first entry of the directory at the end
+        spoilt = bytearray(whole)
+        spoilt[whole.index(b"PK\1\2") + place] = value
+        path.write_bytes(spoilt)
+        assert refused(path) == f"{path}: it is not an .npz file, or it is damaged"
+
+
+def test_tiny_numbers_stay_apart():
+    """Of a column in farads, say: beyond the digits that a step can have its span is divided."""
+    column = Column("x", np.array([2.2e-12, 1e-12, 4.7e-12]), str)
+    own = Number(name="x", least=1e-12, scale=scale_of(column.numbers()))
+    assert own.encode(column).tolist() == [21255, 0, 65535]
+    assert scale_of(np.full(3, 0.3)) == scale_of(np.array([0.0, 1e-300])) == 1
 
 
 def test_of_another_kind(tmp_path):
@@ -368,6 +407,10 @@ def test_levels_of_pixels(tmp_path):
     (["credit-lut4", "--data", "p"], 1, "recipe 'credit-lut4' takes tables, but p holds images: 'own-images' takes it"),
     (["own-table", "--label", "x"], 2, "--label belongs to --data"),
     (["own-images", "--grey"], 2, "--grey belongs to --data"),
+    (["own-table", "--data", "f.csv", "--image-size", "8x8"], 2,
+     "--image-size goes with a folder of pictures, which f.csv is not"),
+    (["own-table", "--data", "f.csv", "--grey"], 2, "--grey goes with a folder of pictures, which f.csv is not"),
+    (["own-images", "--data", "p", "--label", "x"], 2, "--label goes with a CSV file, which p is not"),
     (["own-images", "--data", "p", "--image-size", "28"], 2,
      "argument --image-size: it must be ROWSxCOLUMNS, 1 to 1024 each, for instance 28x28, not '28'"),
     (["own-images", "--data", "p", "--image-size", "2x2"], 1,

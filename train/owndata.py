@@ -3,6 +3,7 @@
 import argparse
 import re
 from dataclasses import replace
+from pathlib import Path
 
 from .. import owndata
 from ..errors import UsageError
@@ -53,6 +54,12 @@ def load(args, recipe):
     """
     if not args.data:
         raise RecipeError(f"recipe {recipe.name!r} is for data of your own: --data PATH")
+    for option, given, fits, what in (
+            ("image-size", args.image_size, Path(args.data).is_dir(), "a folder of pictures"),
+            ("grey", args.grey, Path(args.data).is_dir(), "a folder of pictures"),
+            ("label", args.label, Path(args.data).suffix.lower() in owndata.TABLES, "a CSV file")):
+        if given and not fits:
+            raise UsageError(f"--{option} goes with {what}, which {args.data} is not")
     own = owndata.load(args.data, args.test_data, label=args.label, size=args.image_size, grey=args.grey)
     table = own.train.images.ndim == 2
     if recipe.kind not in OF_TABLES if table else recipe.kind in NOT_OF_IMAGES:

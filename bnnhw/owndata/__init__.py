@@ -12,7 +12,7 @@ from ..tables import folds
 from . import arrays, table
 from .encoding import OwnDataError, parse
 
-__all__ = ["Inputs", "OwnData", "OwnDataError", "inputs", "load"]
+__all__ = ["TABLES", "Inputs", "OwnData", "OwnDataError", "inputs", "load"]
 
 TABLES = (".csv", ".tsv")
 ROWS_MIN = 10
@@ -180,6 +180,8 @@ def load(path, test_path=None, *, label=None, size=None, grey=False):
     places = {name: place for place, name in enumerate(classes)}
     labels = np.array([places[label] for label in source.labels], np.int64)
     train, held = (Split(x[rows], labels[rows], classes, encoding.greatest) for rows in (~test, test))
+    if (train.images == train.images[0]).all():
+        raise OwnDataError(f"{path}: all {len(train.images):,} inputs for the training are equal: there is nothing to learn from")
     facts = {"name": Path(path).resolve().name, "rows": len(x), "train_rows": len(train.labels), "test_rows": len(held.labels),
              "sha256": _digest(x, source.labels, source.test)}
     return OwnData(train, held, encoding.model_dump(mode="json"), facts)

@@ -17,6 +17,7 @@ __all__ = ["Images", "read"]
 WHOLE = (("images", "labels"), ("x", "y"), ("X", "y"), ("data", "target"))
 APART = ((("x_train", "y_train"), ("x_test", "y_test")),
          (("train_images", "train_labels"), ("test_images", "test_labels")))
+EXACT = 2**53       # up to it a float is one integer and no other
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ def _loaded(path):
         raise damaged
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+            found = {name: file[name] for name in file.files}
+        return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}     # else bytes of another file
+    except (OSError, EOFError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         if "pickle" in str(error):
             raise OwnDataError(f"{path}: it holds Python objects; arrays whose rows differ in length cannot be taken") from None
         raise damaged from None
@@ -71,18 +73,19 @@ def _labels(path, name, y, classes):
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim != 1:
         raise OwnDataError(f"{path}: {name} must have one label for each row, but its shape is {y.shape}")
-    if y.dtype.kind == "f" and len(wrong := np.flatnonzero(~np.isfinite(y) | (y != np.rint(y)))):
+    if y.dtype.kind == "f" and len(wrong := np.flatnonzero(~(abs(y.astype(np.float64)) <= EXACT) | (y != np.rint(y)))):
         raise OwnDataError(f"{path}: {name}[{wrong[0]}]: a label must be an integer or a word, not {y[wrong[0]]}")
     if y.dtype.kind not in "iufUb":
         raise OwnDataError(f"{path}: {name} must hold integers or words, not {y.dtype}")
     if y.dtype.kind == "U":
         return [str(label) for label in y]
-    y = y.astype(np.int64)
+    numbers = [int(label) for label in y]
     if classes is None:
-        return [str(label) for label in y]
-    if len(wrong := np.flatnonzero((y < 0) | (y >= len(classes)))):
-        raise OwnDataError(f"{path}: {name}[{wrong[0]}]: there are {len(classes)} names of classes, none for label {y[wrong[0]]}")
-    return [str(classes[label]) for label in y]
+        return [str(label) for label in numbers]
+    for row, label in enumerate(numbers):
+        if not 0 <= label < len(classes):
+            raise OwnDataError(f"{path}: {name}[{row}]: there are {len(classes)} names of classes, none for label {label}")
+    return [classes[label] for label in numbers]
 
 
 def read(path):
@@ -102,6 +105,8 @@ def read(path):
         raise OwnDataError(f"{path}: there must be arrays {' and '.join(WHOLE[0])}, {' and '.join(WHOLE[1])}, or "
                            f"{', '.join(name for pair in APART[0] for name in pair)}; there are {', '.join(arrays) or 'none'}")
     classes = None if arrays.get("classes") is None else tuple(str(name) for name in arrays["classes"].reshape(-1))
+    if twice := [name for name in classes or () if classes.count(name) > 1]:
+        raise OwnDataError(f"{path}: classes: two have the name {twice[0]!r}")
     xs, labels = [], []
     for x_name, y_name in pairs:
         x, y = arrays[x_name], arrays.get(y_name)

@@ -13,6 +13,8 @@ __all__ = ["MOST_CATEGORIES", "Category", "Number", "OwnDataError", "PictureEnco
 MOST_CATEGORIES = 64        # of a column; more are names or numbers of single rows
 MOST_DIGITS = 9             # behind the point, that a column's step can have
 SAME = 1e-6                 # of a step: how near to a multiple of it a value must be to count as one
+ROUNDING = 1e-9             # of a column's span: values that are not further apart are the same one
+LEAST_SPAN = 1e-290         # of a column whose values differ; steps of a smaller one are beyond a float64
 
 
 class OwnDataError(UserError, ValueError):
@@ -35,7 +37,8 @@ class Number(_Model):
     scale: float = Field(gt=0)
 
     def encode(self, column):
-        return np.clip(np.rint((column.numbers() - self.least) * self.scale), 0, WORD)
+        with np.errstate(over="ignore"):    # what is far beyond is cut off like the rest
+            return np.clip(np.rint((column.numbers() - self.least) * self.scale), 0, WORD)
 
 
 class Category(_Model):
@@ -92,10 +95,14 @@ def parse(values):
 def scale_of(values):
     """Of a column of numbers: the smallest power of ten whose multiples all ``values`` are, if 65,536 steps are enough."""
     span = float(values.max() - values.min())
+    if span < LEAST_SPAN:
+        return 1.0
+    gaps = np.diff(np.sort(values))
+    nearest = float(gaps[gaps > ROUNDING * span].min())
     for digits in range(MOST_DIGITS + 1):
         scaled = (values - values.min()) * 10.0**digits
         if span * 10.0**digits > WORD:
             break
-        if np.all(abs(scaled - np.rint(scaled)) < SAME):
+        if nearest * 10.0**digits > 0.5 and np.all(abs(scaled - np.rint(scaled)) < SAME):
             return 10.0**digits
     return WORD / span

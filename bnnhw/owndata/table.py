@@ -12,6 +12,7 @@ __all__ = ["Column", "Table", "of_array", "read"]
 
 SEPARATORS = ",;\t"
 SHOWN = 12      # columns that a message lists
+GREATEST = 1e300        # of a number: differences of such are still finite
 
 
 def _number(cell):
@@ -46,6 +47,9 @@ class Column:
             return True
         self._check_filled()
         words = [row for row, value in enumerate(self._values) if value is None]
+        if words and all(_number(self.cells[row].replace(",", "")) is not None for row in words):
+            raise OwnDataError(f"{self.where(words[0])}, column {self.name!r}: {self.cells[words[0]]!r} is no number here: "
+                               "decimals come after a point, and nothing stands between thousands")
         if words and len(words) < len(self.cells):
             few, other = (words[0], "numbers") if 2 * len(words) <= len(self.cells) else (
                 next(row for row, value in enumerate(self._values) if value is not None), "words")
@@ -62,7 +66,7 @@ class Column:
                 raise OwnDataError(f"{self.where(row)}, column {self.name!r}: the cell is empty")
 
     def numbers(self):
-        """The cells as a float64 array. Raises :exc:`OwnDataError` at the first that is no finite number."""
+        """The cells as a float64 array. Raises :exc:`OwnDataError` at the first that is no finite number, or too large a one."""
         values = self.cells
         if not isinstance(values, np.ndarray):
             self._check_filled()
@@ -72,6 +76,9 @@ class Column:
             values = np.array(self._values, np.float64)
         if len(wrong := np.flatnonzero(~np.isfinite(values))):
             raise OwnDataError(f"{self.where(wrong[0])}, column {self.name!r}: it must be finite, not {values[wrong[0]]}")
+        if len(wrong := np.flatnonzero(abs(values) > GREATEST)):
+            raise OwnDataError(f"{self.where(wrong[0])}, column {self.name!r}: it must be within -{GREATEST} to {GREATEST}, not "
+                               f"{values[wrong[0]]}")
         return values
 
     def words(self):
