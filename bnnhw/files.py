@@ -12,20 +12,24 @@ def atomic_write(path, data):
     """Write ``data`` (str or bytes) to ``path`` so that a reader sees the old file or the new one, never a part.
 
     The bytes go to a temporary file in the same folder, which then takes the name. Parent folders are made.
-    Raises :exc:`OSError` where the folder cannot be written; nothing is left behind then.
+    Raises :exc:`OSError`, which names ``path`` or a folder above it, where it cannot be written; nothing is left behind then.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(data, str):
         data = data.encode()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    name = None
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+    except BaseException as error:
+        if name:
+            Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None       # not the temporary file, which nobody asked for
         raise
 
 

@@ -65,6 +65,8 @@ def _plot(args, loaded):
 def run(args):
     if args.data and not args.plot:
         raise UsageError("--data belongs to --plot")
+    if args.plot and Path(args.plot).suffix.lower() != ".png":
+        raise UsageError(f"--plot draws a .png file, not {args.plot}")
     loaded = models.load(args.model)
     if args.plot and loaded.network.task:
         raise InfoError(f"the network has {loaded.network.tasks} tasks: there is no picture of such yet")

@@ -115,13 +115,18 @@ def test_pictures_without_images(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("arguments, status, message", [
     (["--data", "x.csv"], 2, "error: --data belongs to --plot"),
+    (["--plot", "p.svg"], 2, "error: --plot draws a .png file, not p.svg"),
+    (["--plot", "folder.png"], 1, "error: folder.png: Is a directory\n"),
     (["--plot", "p.png", "--data", "x.csv"], 1, "error: the network does not say how files become its input"),
 ])
-def test_mistakes(arguments, status, message, capsys, monkeypatch):
+def test_mistakes(arguments, status, message, capsys, monkeypatch, tmp_path):
     pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.png").mkdir()
     monkeypatch.setattr(portrait, "TRIES_MAX", 10)
     try:
         found = cli.main(["info", models.DEFAULT, *arguments])
     except SystemExit as exit:
         found = exit.code
     assert found == status and capsys.readouterr().err.startswith(message)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder.png"]
