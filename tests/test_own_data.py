@@ -200,6 +200,9 @@ def test_folder_with_parts_and_colours(tmp_path):
     (tmp_path / "p/train/9/Thumbs.db").write_text("x")
     own = owndata.load(tmp_path / "p")
     assert (own.facts["train_rows"], own.facts["test_rows"]) == (16, 6) and own.train.classes == ("9", "10")
+    Image.new("LA", (5, 6), (77, 255)).save(tmp_path / "p/train/9/b.png")       # grey, though it could be transparent
+    own = owndata.load(tmp_path / "p")
+    assert own.train.images.shape == (17, 6, 5, 1) and any(np.all(image == 77) for image in own.train.images)
     colours = Image.new("RGBA", (5, 6), (10, 20, 30, 255))
     colours.putpixel((0, 0), (200, 200, 200, 0))
     colours.save(tmp_path / "p/train/9/a.png")

@@ -13,7 +13,7 @@ __all__ = ["SUFFIXES", "Pictures", "folder", "pixels"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 NO_PICTURES = ("thumbs.db", "desktop.ini")      # that systems leave in folders
-GREY = ("1", "L")
+GREY = ("1", "L", "LA", "La")      # the latter two with transparent places
 PARTS = ("train", "test")
 
 
