@@ -70,9 +70,12 @@ def on_integers(train, test):
 
 
 def figures(labels, likely):
-    """Accuracy and balanced accuracy in %, areas under the curves of "down" and "up" against the rest; NaN without such rows."""
+    """Accuracy and balanced accuracy in %, areas under the curves of "down" and "up" against the rest; NaN without such rows.
+
+    Balanced accuracy wants rows of every class: over those that are there it would be the easier, the fewer there are.
+    """
     right = likely.argmax(axis=1) == labels
-    of_classes = [right[labels == c].mean() for c in np.unique(labels)]
+    of_classes = [right[labels == c].mean() if np.any(labels == c) else np.nan for c in range(len(bookmoves.CLASSES))]
     areas = [roc_auc_score(labels == c, likely[:, c]) if 0 < np.mean(labels == c) < 1 else np.nan for c in (0, 2)]
     return np.array([100 * right.mean(), 100 * np.mean(of_classes), *areas])
 

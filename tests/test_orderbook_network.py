@@ -1,4 +1,7 @@
 """A network on the order book's integers: trained on rows of a market, exported, all layers as constants, the same in Verilog."""
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -80,3 +83,17 @@ def test_dropped_inputs(share):
     training, evaluation = seen
     assert set(np.unique(evaluation)) == {-1.0, 1.0} and np.array_equal(training[training != 0], evaluation[training != 0])
     assert abs(float((training == 0).float().mean()) - share) < 0.02
+
+
+def test_a_resample_without_a_class_has_no_balanced_accuracy(monkeypatch):
+    """Over two of three classes it would be the easier; intervals leave such resamples out."""
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    benchmark = importlib.import_module("orderbook")
+    labels = np.array([0, 1, 1, 2])
+    always_same = np.tile([0.0, 1.0, 0.0], (4, 1))
+    accuracy, balanced, *areas = benchmark.figures(labels, always_same)
+    assert (accuracy, round(balanced, 6), areas) == (50.0, round(100 / 3, 6), [0.5, 0.5])
+    without = benchmark.figures(labels[:3], always_same[:3])
+    assert np.isnan(without[[1, 3]]).all() and round(without[0], 6) == round(200 / 3, 6) and without[2] == 0.5
+    drawn = np.array([benchmark.figures(labels, always_same)] * 5 + [without] * 5)
+    assert benchmark.interval(drawn)[:, 1].tolist() == [33.3333, 33.3333]
