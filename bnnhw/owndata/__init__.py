@@ -120,7 +120,8 @@ def _parts(source, path):
     labels = np.array([places[label] for label in source.labels])
     if source.test is None:
         if len(rare := np.flatnonzero(np.bincount(labels)[labels] < 2)):
-            raise OwnDataError(f"{source.where(rare[0])}: no other row has its class, {source.labels[rare[0]]!r}")
+            column = f" (column {source.label!r}; --label names another)" if hasattr(source, "label") else ""
+            raise OwnDataError(f"{source.where(rare[0])}: no other row has its class, {source.labels[rare[0]]!r}{column}")
         return folds(labels, TEST_FOLDS, TEST_SEED) == 0
     if len(unseen := np.flatnonzero(~np.isin(labels, labels[~source.test]))):
         raise OwnDataError(f"{source.where(unseen[0])}: no row of the training has its class, {source.labels[unseen[0]]!r}")
