@@ -27,6 +27,13 @@ def constant(value, channels):
     return out
 
 
+def _moved(bound, factor, term, swapped, unbounded):
+    """``factor * bound + term``; infinite bounds by their sign alone, since fractions are slow beside floats."""
+    if isinstance(bound, float):
+        return -bound if swapped else bound
+    return bound * factor + term if factor else unbounded
+
+
 @dataclass(frozen=True)
 class Chain:
     """What the foreign network computes in float32: a first function of the integers, and one after the other on its result."""
@@ -119,9 +126,9 @@ class Value:
 
         ``float32`` gives the same in float32 for an array (K, C); None: multiplied, then added.
         """
-        ends = [np.array([bound * f + t if f else sign * UNBOUNDED for bound, f, t in zip(bounds, factor, term, strict=True)],
-                         object) for bounds, sign in ((self.low, -1), (self.high, 1))]
         swapped = factor < 0
+        ends = [np.array([_moved(*numbers, sign * UNBOUNDED) for numbers in zip(bounds, factor, term, swapped, strict=True)],
+                         object) for bounds, sign in ((self.low, -1), (self.high, 1))]
         if float32 is None:
             f, t = (np.array([float(v) for v in part], np.float32) for part in (factor, term))
             def float32(v):
