@@ -11,7 +11,22 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import artifact, boards, buffers, closure, deliver, devices, folding, models, owndata, planfile, report, testbench, verify
+from . import (
+    artifact,
+    boards,
+    buffers,
+    closure,
+    deliver,
+    devices,
+    folding,
+    implement,
+    models,
+    owndata,
+    planfile,
+    report,
+    testbench,
+    verify,
+)
 from .accelerator import verilog
 from .bitstream import check_link, make_bitstream
 from .errors import UsageError, UserError
@@ -88,6 +103,8 @@ def _check(args):
     """Refuse what the command line alone shows wrong."""
     if args.bitstream and not args.board:
         raise UsageError("--bitstream needs --board, which says the pins")
+    if args.bitstream:
+        implement.route_minutes()       # a wrong setting is said now, not after synthesis and simulation
     if args.verify_netlist and not args.bitstream:
         raise UsageError("--verify-netlist needs --bitstream, which makes the netlist")
     if args.data and not args.verify:

@@ -12,7 +12,7 @@ from . import timing_path, tools
 from .errors import UserError
 from .families import FAMILIES, MANY_CELLS
 
-__all__ = ["ImplementError", "Implementation", "synthesize", "route", "pack"]
+__all__ = ["ImplementError", "Implementation", "synthesize", "route", "route_minutes", "pack"]
 
 ROUTE_MINUTES = 60      # for a placement and its routing, unless the setting says otherwise
 LIMIT_SETTING = "BNNHW_ROUTE_MINUTES"
@@ -130,7 +130,7 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
         It does not fit, the device is known for synthesis only, or it is not routed after :data:`ROUTE_MINUTES` or what the
         environment's BNNHW_ROUTE_MINUTES says. A missed clock is for the caller to judge: see ``fmax_hz``.
     """
-    minutes = _route_minutes()
+    minutes = route_minutes()
     family = FAMILIES[device.family]
     if not family.router:
         raise ImplementError(f"bnnhw knows no open place and route for {device.name}: there are but the figures of synthesis")
@@ -165,8 +165,8 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
                           slowest, clock_hz, seed, timing_path.slowest(figures))
 
 
-def _route_minutes():
-    """How long nextpnr may take."""
+def route_minutes():
+    """How long nextpnr may take, as ``BNNHW_ROUTE_MINUTES`` says it; :exc:`ImplementError` where that is no time."""
     text = os.environ.get(LIMIT_SETTING, str(ROUTE_MINUTES))
     try:
         minutes = float(text)

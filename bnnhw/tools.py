@@ -131,6 +131,8 @@ class Tool:
             Where its output (both streams) is written while it runs.
         check : bool
             Whether an exit status other than 0 raises.
+        limit_s : float, optional
+            After so many seconds it is killed, with all that it started.
 
         Returns
         -------
@@ -144,8 +146,7 @@ class Tool:
         ToolUnended
             It took longer than ``limit_s``.
         """
-        with contextlib.ExitStack() as stack:
-            kept = stack.enter_context(open(log, "wb")) if log is not None else subprocess.PIPE
+        with open(log, "wb") if log is not None else contextlib.nullcontext(subprocess.PIPE) as kept:
             process = subprocess.Popen([*self.command, *map(str, arguments)], cwd=cwd, env=self.env, text=True,
                                        stdin=subprocess.DEVNULL, stdout=kept, stderr=subprocess.STDOUT,
                                        errors="replace", start_new_session=True)

@@ -104,6 +104,14 @@ def test_mistakes_are_one_line(arguments, status, message, tmp_path):
     assert list(tmp_path.iterdir()) == [] or not any((tmp_path / "build").iterdir())
 
 
+def test_a_wrong_setting_is_said_before_the_work(small, tmp_path):
+    """Not by the tool that comes first, which is missing here."""
+    env = {"BNNHW_ROUTE_MINUTES": "soon", "BNNHW_YOSYS": str(tmp_path / "none")}
+    done = bnnhw(small, "--board", "icebreaker", "--bitstream", "-o", tmp_path / "out", env=env)
+    assert done.returncode == 1 and done.stderr == "error: BNNHW_ROUTE_MINUTES must be a number of minutes above 0, not 'soon'\n"
+    assert not (tmp_path / "out").exists()
+
+
 def damaged(path, change):
     data = bytearray(models.path("mnist-tfc").read_bytes())
     path.write_bytes(change(data))
