@@ -170,12 +170,12 @@ LAYERS = [      # of shipped networks
 ]
 # Shipped networks without a board, and on boards that they fit: (network, what is asked for, whether to route).
 NETWORKS = [
-    ("mnist-tfc", "device=up5k mhz=24", False), ("mnist-lut4-small", "device=up5k mhz=24", False),
+    ("mnist-tfc", "device=up5k mhz=24", False), ("fashion-lut4", "device=up5k mhz=24", False),
     ("mnist-lut4", "device=up5k mhz=24", False), ("mnist-tfc", "device=gw1nr-9 mhz=27", False),
     ("mnist-cnn-small", "device=gw1nr-9 mhz=27", False), ("mnist-cnn", "device=gw2a-18 mhz=27 fps=300", False),
     ("fashion-residual", "device=ecp5-25f mhz=40 fps=100", False), ("fashion-cnn", "device=ecp5-25f mhz=40 fps=100", False),
     ("cifar10-cnv-narrow", "device=ecp5-25f mhz=40 fps=30", False), ("mnist-lut6", "device=ecp5-25f mhz=40", False),
-    ("mnist-lut4-wide", "device=ecp5-25f mhz=40", False), ("mnist-sfc", "device=ecp5-25f mhz=40 fps=1000", False),
+    ("mnist-lut6-wide", "device=ecp5-25f mhz=40", False), ("mnist-sfc", "device=ecp5-25f mhz=40 fps=1000", False),
     ("mnist-cnn", "board=ulx3s-25f", False), ("mnist-cnn-small", "board=icebreaker", False),
     ("mnist-tfc", "board=ulx3s-25f", False), ("mnist-tfc", "board=tang-nano-9k", True), ("mnist-tfc", "board=icebreaker", True),
 ]

@@ -7,7 +7,7 @@ from .buffers import with_buffers
 from .devices import DEVICES
 from .plan import Plan, PlanError
 from .planner.goals import Planner, has_estimates
-from .planner.search import Design, unlimited
+from .planner.search import Design, Limits, unlimited
 
 __all__ = ["AS_FAST_AS_FITS", "Chosen", "check_fabric", "check_memory", "choose", "fold", "usual_fps"]
 
@@ -61,7 +61,7 @@ def fold(network, stages, *, clock_hz, fps=None, buffers="rate", fabric=None):
         if planner.problem.least * fps <= clock_hz:
             break
     interval = planner.interval(fps)
-    return _plan(network, planner, unlimited(planner.problem, interval, planner.limits[-1].area), buffers)
+    return _plan(network, planner, unlimited(planner.problem, interval, Limits(device.luts, device.brams).area), buffers)
 
 
 def _plan(network, planner, design, buffers):

@@ -155,12 +155,24 @@ def test_wider_words_of_a_memory_never_take_fewer_blocks():
 
 @pytest.mark.parametrize("name", models.names())
 def test_a_plan_is_the_sum_of_its_elements(name):
+    check_the_sum_of(plan_of(name))
+
+
+@pytest.mark.parametrize("name", ["fashion-lut4", "mnist-lut6"])
+def test_bits_that_no_table_reads_are_left_out_of_whole_vectors(name):
     plan = plan_of(name)
+    votes = next(stage for stage in plan.stages if stage.kind == "lookup")
+    options = plan.options[votes.name].model_copy(update={"lanes": votes.elements_in, "blocks": 0})
+    check_the_sum_of(dataclasses.replace(plan, options=plan.options | {votes.name: options}))
+
+
+def check_the_sum_of(plan):
     whole = estimate.of_plan(plan, UP5K)
     parts = [estimate.of_element(element, plan.options.get(element.name), UP5K) for element in plan.elements]
     lookups = [op for op in plan.network.operations.values() if op.kind == "Lookup"]
     read = len(np.unique(lookups[0].indices)) if lookups else 0
-    unread = sum(stage.elements_in - read for stage in plan.stages if stage.kind == "lookup")
+    unread = sum(stage.elements_in - read for stage in plan.stages
+                 if stage.kind == "lookup" and plan.options[stage.name].lanes == stage.elements_in)
     design = figures.Parts().add(design=1, up__bit=-2 * unread)      # bits side by side that no table reads
     parts += [estimate.of_ends(plan, UP5K), figures.evaluate(design, UP5K)]
     assert whole.luts == pytest.approx(sum(part.luts for part in parts))

@@ -92,7 +92,7 @@ def test_saliency_in_plain_arithmetic(shape):
     assert not found[1].any() and found[0].any()
 
 
-@pytest.mark.parametrize("model", ["mnist-tfc", "mnist-cnn-small", "mnist-lut4-small"])
+@pytest.mark.parametrize("model", ["mnist-tfc", "mnist-cnn-small", "mnist-lut4"])
 def test_picture(model, tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(portrait, "TRIES_MAX", 10)      # one image of each class

@@ -115,10 +115,13 @@ def test_what_holds_the_input():
     assert Gather(784, 1, [list(range(384))], blocks=24).memories == [(10, 784)]
     assert Gather(784, 1, [list(range(384))]).memories == [(1, 784)]
     assert Gather(20, 1, [[3, 4]], blocks=1).memories == []
-    assert devices.find("up5k").block_rams(10, 784) == 3        # with the 24 that the record has
-    whole = estimate.of_stage(stage, stage.parse({"kind": stage.kind, "fabric": "ice40", "depth": 1, "lanes": 1, "blocks": 24}),
-                              devices.find("up5k"))
-    assert whole.brams == 27
+    asked = {"kind": stage.kind, "fabric": "ice40", "depth": 1, "lanes": 1, "blocks": 24}
+    assert estimate.of_stage(stage, stage.parse(asked), devices.find("up5k")).brams == 24 + 3
+    # Several levels a pixel: five memories of 512 words stand side by side in seven block RAMs, which no one shape of them does.
+    stage = LookupClassStage("votes", (), "votes", bytes_per_beat=1, elements=2352, inner=["?"], groups=1,
+                             layers=[([[i] for i in range(320)], [1] * 320)])
+    assert held(lanes=1, blocks=24) == (20, 0, [(10, 2352)])
+    assert estimate.of_stage(stage, stage.parse(asked), devices.find("up5k")).brams == 20 + 7
 
 
 @pytest.mark.parametrize("clock_hz, depth", [(10e6, 3), (41e6, 3), (60e6, 2), (120e6, 1), (200e6, 1)])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnnhw.planner.search import Choice, Front, Limits, Problem, Step, cheapest, exceeded, fastest
+from bnnhw.planner.search import Choice, Front, LastLimits, Limits, Problem, Step, cheapest, exceeded, fastest
 
 LANES = st.sampled_from([1, 2, 3, 4, 6])
 
@@ -120,3 +120,9 @@ def test_limits(luts, brams, area, crowding):
     limits = Limits(100, 10)
     assert (limits.area(luts, brams), limits.crowding(luts, brams)) == (area, crowding)
     assert Limits(100, 0).crowding(50, 1) == float("inf")
+
+
+def test_what_fills_a_device_saves_cells():
+    """Where not even the margin fits, block RAMs are spent for a single cell; else both count by their shares."""
+    assert LastLimits(100, 10).area(50, 10) < LastLimits(100, 10).area(51, 0)
+    assert Limits(100, 10).area(50, 10) > Limits(100, 10).area(51, 0)

@@ -117,7 +117,7 @@ def test_wrong_arguments(arguments, message, capsys):
 
 
 def test_tables_cannot_be_updated(capsys, tmp_path):
-    assert cli.main(["build", "mnist-lut4-small", "--board", "hx8k", "--updatable", "-o", str(tmp_path / "out")]) == 1
+    assert cli.main(["build", "mnist-lut4", "--board", "hx8k", "--updatable", "-o", str(tmp_path / "out")]) == 1
     assert "error: --updatable: there is no layer with weights" in capsys.readouterr().err
 
 

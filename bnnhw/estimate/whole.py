@@ -11,6 +11,7 @@ from ..gateware.width import DownConverter, UpConverter
 from . import parts
 from .circuits import cached
 from .figures import Estimate, EstimateError, Parts, check, evaluate, speed, whole
+from .memory import mapped
 from .stages import parts_of
 
 __all__ = ["of_converter", "of_element", "of_fifo", "of_fork", "of_plan", "of_stage", "of_wrapper"]
@@ -76,7 +77,7 @@ def of_stage(stage, options, device):
         cells = sum(_cells_per_table(len(inputs), device.family) for layer, _ in stage.layers for inputs in layer)
         cells += CELLS_PER_VOTE * len(stage.layers[-1][1])
         blocks, ends, memories = stage.held(options)
-        blocks += sum(device.block_rams(*size) for size in memories)
+        blocks += sum(mapped(device.family, *size, rom=True, style="block").cells for size in memories)
         cells += ends
     return Estimate(float(cells), float(ends), blocks, depth_ns)
 
@@ -155,8 +156,9 @@ def _unread(plan):
     """Bits of vectors put together for lookup tables that no table reads: synthesis leaves most of them out of the two registers
     that a width converter has for each."""
     givers = {stream: element for element in plan.elements for stream in element.streams}
-    return sum(element.stage.elements_in - sum(map(len, element.stage.clusters)) for element in plan.elements
-               if hasattr(element.stage, "clusters") and getattr(givers.get(element.sources[0]), "stage", element.stage) is None)
+    return sum(stage.elements_in - sum(map(len, stage.clusters)) for element in plan.elements
+               if hasattr(stage := element.stage, "clusters") and plan.options[stage.name].lanes == stage.elements_in
+               and getattr(givers.get(element.sources[0]), "stage", stage) is None)
 
 
 def of_wrapper(board, plan):

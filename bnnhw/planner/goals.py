@@ -11,7 +11,7 @@ from ..estimate.figures import whole
 from ..plan import PlanError
 from .explain import explanation, relief, shortage
 from .latency import least_area
-from .search import Limits, cheapest, exceeded, fastest
+from .search import LastLimits, Limits, cheapest, exceeded, fastest
 from .tables import choices_of, tables
 
 __all__ = ["MARGIN", "Planner", "has_estimates"]
@@ -50,15 +50,15 @@ class Planner:
     Attributes
     ----------
     limits : tuple of Limits
-        :data:`MARGIN` of the device's cells, with its block RAMs; all of them, for what does not fit otherwise. Less where plans
-        are known to take more than was foreseen.
+        :data:`MARGIN` of the device's cells, with its block RAMs; all of them, for what does not fit otherwise, which is then to
+        save cells. Less where plans are known to take more than was foreseen.
     """
     def __init__(self, stages, device, clock_hz, board=None, *, fabric, path_ns=None, register_ns=None, updatable=False):
         self.stages, self.device, self.clock_hz, self.board, self.fabric = stages, device, clock_hz, board, fabric
         self.updatable = updatable
         self.path_ns = path_ns or 1e9 / clock_hz
         self.register_ns = register_ns or self.path_ns
-        self.limits = self.room = tuple(Limits(int(part * device.luts), device.brams) for part in (MARGIN, 1))
+        self.limits = self.room = Limits(int(MARGIN * device.luts), device.brams), LastLimits(device.luts, device.brams)
         self._choices = {}
 
     @functools.cached_property
@@ -174,7 +174,7 @@ class Planner:
 
     def area(self, design):
         """What ``design`` takes of the device: its shares of cells and block RAMs together, in a unit of its own."""
-        return self.limits[-1].area(design.luts, design.brams)
+        return Limits(self.device.luts, self.device.brams).area(design.luts, design.brams)
 
     def beyond(self, design, plan):
         """None where ``plan``, which was made of ``design``, fits by the estimate of the whole; else a planner that knows how
@@ -185,7 +185,7 @@ class Planner:
         if luts <= fitting.luts and brams <= fitting.brams:
             return None
         other = copy.copy(self)
-        other.limits = tuple(Limits(min(limits.luts, room.luts - max(0, luts - design.luts)),
-                                    min(limits.brams, room.brams - max(0, brams - design.brams)))
+        other.limits = tuple(type(limits)(min(limits.luts, room.luts - max(0, luts - design.luts)),
+                                          min(limits.brams, room.brams - max(0, brams - design.brams)))
                              for limits, room in zip(self.limits, self.room, strict=True))
         return other

@@ -68,6 +68,14 @@ class Limits:
         return max(luts / max(1, self.luts), brams / self.brams if self.brams else brams and NEVER)
 
 
+class LastLimits(Limits):
+    """The same of a device that will be all but full: there block RAMs, whose number is exact, are what is spent to save cells,
+    whose number is an estimate."""
+    def area(self, luts, brams):
+        """Cells first."""
+        return luts * (1 + self.brams) + brams
+
+
 class Problem:
     """Stages, and what stands between them.
 
