@@ -32,7 +32,7 @@ IMAGES = 10_000
 # name -> (network, board or fabric, test images through the top that is placed, the clock to build for)
 CASES = {
     "up5k": ("mnist-lut4", "icebreaker", IMAGES, 60e6),
-    "up5k-fashion": ("fashion-lut4", "icebreaker", IMAGES, 60e6),
+    "up5k-fashion": ("fashion-lut4", "icebreaker", 500, 48e6),
     "ecp5-25f": ("mnist-lut6-wide", "ulx3s-25f", 500, 48e6),
     "xc7": ("mnist-lut6", "xc7", IMAGES, 100e6),
 }
