@@ -71,22 +71,28 @@ def right_in_netlist(found, plan, device):
 
 
 def plan_of(network, board, clock_hz):
-    """The planner's plan for a board where no rate is asked for: a pixel per cycle."""
+    """The planner's plan for a board where no rate is asked for: a bit per cycle."""
     device = devices.find(board.device)
     planner = Planner(lower(network), device, board.whole_hz(clock_hz), board, fabric=device.family)
     return folding.choose(network, planner, fps=1).plan
 
 
+def behind_the_last_pixel(plan, verified):
+    """Cycles from the last beat's to the class's, of a frame whose beats are taken at an even pace."""
+    interval = verified["interval_cycles"]
+    return verified["latency_cycles"] - interval + interval // plan.beats
+
+
 def on_board(network, board, images, clock_hz):
-    start = time.perf_counter()
+    start, plan = time.perf_counter(), plan_of(models.load(network).network, boards.find(board), clock_hz)
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "plan.toml").write_text(planfile.dumps(plan_of(models.load(network).network, boards.find(board), clock_hz)))
+        Path(folder, "plan.toml").write_text(planfile.dumps(plan))
         command = [sys.executable, "-m", "bnnhw.build", network, "--board", board, "--plan", f"{folder}/plan.toml",
                    "--verify", str(images), "--bitstream", "--verify-netlist", str(images), "-o", f"{folder}/out"]
         subprocess.run(command, check=True)
         facts = json.loads(Path(folder, "out", "report.json").read_text())
     device, verified = facts["device"], facts["verified"]
-    cycles = verified["latency_cycles"] - verified["interval_cycles"] + 1
+    cycles = behind_the_last_pixel(plan, verified)
     return {"cells": device["luts"], "cells_limit": device["luts_limit"], "flipflops": device["ffs"],
             "block_rams": device["brams"], "fmax_mhz": round(device["fmax_hz"] / 1e6, 2), "seed_of_placement": device["seed"],
             "latency_cycles": cycles, "latency_ns": round(cycles / device["fmax_hz"] * 1e9),
@@ -107,7 +113,7 @@ def synthesized(network, fabric, images, clock_hz):
         text = (tools.yosys_share() / MODELS).read_text() + "\n" + (folder / "netlist.v").read_text()
     kinds = {kind: int(count) for count, kind in counted}
     checked = through(found, plan, text, images, "netlist", optimize="-O1")
-    cycles = verified["latency_cycles"] - verified["interval_cycles"] + 1
+    cycles = behind_the_last_pixel(plan, verified)
     return {"cells": sum(count for kind, count in kinds.items() if CELLS.fullmatch(kind)), "cells_limit": None,
             "flipflops": sum(count for kind, count in kinds.items() if kind.startswith("FD")),
             "block_rams": sum(count for kind, count in kinds.items() if kind.startswith("RAMB")), "fmax_mhz": None,

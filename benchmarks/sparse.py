@@ -69,6 +69,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1, help="processor threads (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("build/sparse"), help="where they go (default: %(default)s)")
     args = parser.parse_args()
+    del sys.argv[1:]        # the file names the command that makes all of it
     runs = [(recipe, seed) for recipe in args.recipes for seed in range(args.seeds or SEEDS[recipe])]
     rows = others(args.recipes) + [train(recipe, seed, args.folder, args.threads) for recipe, seed in runs]
     publish("sparse", sorted(summed_up(rows), key=lambda row: (row["recipe"], row["seed"])), versions(packages=("torch",)))

@@ -28,7 +28,7 @@ def constant(value, channels):
 
 
 def _moved(bound, factor, term, swapped, unbounded):
-    """``factor * bound + term``; infinite bounds by their sign alone, since fractions are slow beside floats."""
+    """``factor * bound + term``. A float is infinite: by its sign alone, since a fraction times a float is slow."""
     if isinstance(bound, float):
         return -bound if swapped else bound
     return bound * factor + term if factor else unbounded

@@ -105,7 +105,7 @@ class Planner:
 
     def fastest(self):
         """The :class:`~.search.Design` with the most images per second that fits; where nothing fits into :data:`MARGIN` of the
-        cells, that of the least area.
+        cells, that of the fewest cells.
 
         Raises
         ------
@@ -119,7 +119,8 @@ class Planner:
         return design
 
     def at(self, fps):
-        """The design of the least area with at least ``fps`` images per second. Raises :exc:`PlanError`, as :meth:`fastest`."""
+        """The design of the least area with at least ``fps`` images per second; beyond :data:`MARGIN` of the cells, that of the
+        fewest cells. Raises :exc:`PlanError`, as :meth:`fastest`."""
         cycles = self.interval(fps)
         design = self._first(lambda limits: cheapest(self.problem, limits, cycles))
         if design is None:
@@ -134,7 +135,8 @@ class Planner:
         return cycles >= self.problem.least and cheapest(self.problem, self.limits[0], cycles) or self.fastest()
 
     def within(self, cycles):
-        """The design of the least area whose latency is at most ``cycles`` by the bound of :mod:`.latency`, or None."""
+        """The design of the least area (beyond :data:`MARGIN` of the cells: of the fewest cells) whose latency is at most
+        ``cycles`` by the bound of :mod:`.latency`, or None."""
         return self._first(lambda limits: least_area(self.problem, self.stages, limits, cycles))
 
     def _refusal(self, what, cycles, more=""):

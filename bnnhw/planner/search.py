@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Choice", "Design", "Front", "Limits", "Problem", "Step", "cheapest", "exceeded", "fastest", "unlimited"]
+__all__ = ["Choice", "Design", "Front", "LastLimits", "Limits", "Problem", "Step", "cheapest", "exceeded", "fastest", "unlimited"]
 
 NEVER = np.inf
 PRICES = ((1, 0), (1, 1), (1, 3), (1, 10), (0, 1))      # of a device's cells and of its block RAMs
@@ -69,8 +69,7 @@ class Limits:
 
 
 class LastLimits(Limits):
-    """The same of a device that will be all but full: there block RAMs, whose number is exact, are what is spent to save cells,
-    whose number is an estimate."""
+    """Limits of a design that leaves no margin: cells are saved, for their number is an estimate, that of block RAMs exact."""
     def area(self, luts, brams):
         """Cells first."""
         return luts * (1 + self.brams) + brams
