@@ -1,4 +1,5 @@
 """Constant layers compute what plain integer arithmetic computes: as circuits, as plain Verilog, as synthesized cells."""
+import collections
 import functools
 
 import numpy as np
@@ -7,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnnhw import baked
-from bnnhw.baked.circuit import Register
+from bnnhw.baked.chains import chains
+from bnnhw.baked.circuit import Input, Lut, Register, Segment
 
 from . import baked_rig as rig
 
@@ -61,33 +63,69 @@ def several(fabric):
         weights = rng.choice([-1, 0, 1] if n_in in (5, 13) else [-1, 1], (n_out, n_in))
         thresholds = rng.integers(n_in // 2 - 2, n_in // 2 + 4, n_out)
         bits = rig.vectors(weights, thresholds, 300)
-        for depth in {5: (None, 1), 13: (2,)}.get(n_in, (None,)):
-            made, scores = baked.layer(weights, thresholds, fabric, depth=depth), baked.counts(weights[:10], fabric, depth=depth)
+        for depth, blocks in {5: ((None, 1), (1, 1)), 13: ((2, 1), (2, 3))}.get(n_in, ((None, 1),)):
+            how = {"depth": depth, "blocks": blocks}
+            made, scores = baked.layer(weights, thresholds, fabric, **how), baked.counts(weights[:10], fabric, **how)
             expected = [baked.evaluate(one.circuit, bits) for one in (made, scores)]
             assert np.array_equal(expected[0], rig.matches(weights, bits) >= thresholds[:, None])
             assert np.array_equal(numbers(scores, expected[1]), rig.matches(weights[:10], bits))
             for name, one, y in (("layer", made, expected[0]), ("scores", scores, expected[1])):
-                found[f"{name}{n_in}_{depth or 0}"] = one, bits, y
+                found[f"{name}{n_in}_{depth or 0}_{blocks}"] = one, bits, y
     return found
 
 
-@given(layers(), st.sampled_from(list(baked.FABRICS)))
+def spread(circuit):
+    """From which input, so many registers away, each node hears: dict node -> set of (input, registers)."""
+    heard = {0: set()}
+    for number in circuit.live():
+        node = circuit.nodes[number]
+        heard[number] = {(node.index, 0)} if isinstance(node, Input) else set().union(
+            *({(index, late + isinstance(node, Register)) for index, late in heard[source]} for source in circuit.fanin(number)))
+    return heard
+
+
+@given(layers(), st.sampled_from(list(baked.FABRICS)), st.integers(1, 14))
 @settings(deadline=None, max_examples=10)
-def test_depth(drawn, fabric):
-    """No way between registers is longer than asked, and every way has the same number of registers."""
-    least = None
+def test_depth(drawn, fabric, blocks):
+    """No way between registers is longer than asked, every way has the same number of registers, the values are the same."""
+    weights, _ = drawn
+    least, x = None, rig.vectors(weights, weights.shape[1] // 2, 100)
     for depth in (1, 2, 3, 100):
-        circuit = baked.counts(drawn[0], fabric, depth=depth).circuit
-        levels, registers = circuit.levels(), [0] * len(circuit.nodes)
-        assert max(levels) <= depth
-        for number in circuit.live():
-            below = {registers[source] for source in circuit.fanin(number) if source}
-            assert len(below) <= 1
-            registers[number] = max(below, default=0) + isinstance(circuit.nodes[number], Register)
-        assert {registers[output >> 1] for output in circuit.outputs if output > 1} <= {circuit.latency}
+        made = baked.counts(weights, fabric, depth=depth, blocks=blocks)
+        circuit, heard = made.circuit, spread(made.circuit)
+        assert max(circuit.levels()) <= depth
+        assert {late for output in circuit.outputs for _, late in heard[output >> 1]} <= {circuit.latency}
+        assert np.array_equal(numbers(made, baked.evaluate(circuit, x)), rig.matches(weights, x))
         assert least is None or circuit.latency <= least
         least = circuit.latency
-    assert least == 1
+    assert 1 <= least <= blocks
+
+
+@pytest.mark.parametrize("blocks", [2, 3, 6])
+def test_blocks(blocks):
+    """Tables and chains read inputs of one age each, and every age is that of some."""
+    weights = np.random.default_rng(0).choice([-1, 1], (24, 70))
+    made = baked.layer(weights, np.full(24, 35), "ecp5", depth=100, blocks=blocks)
+    circuit, heard = made.circuit, spread(made.circuit)
+    logic = [node for node in heard if isinstance(circuit.nodes[node], (Lut, Segment))]
+    ages = {node: {late for _, late in heard[node]} for node in logic}
+    assert all(len(own) == 1 for own in ages.values())
+    assert set().union(*ages.values()) == set(range(blocks)) and circuit.latency == circuit.blocks == blocks
+    assert {(circuit.block(node),) for node in logic} == {tuple(own) for own in ages.values()}
+    assert made.cells < 1.2 * baked.layer(weights, np.full(24, 35), "ecp5", depth=100).cells
+
+
+@pytest.mark.parametrize("fabric", ["ice40", "ecp5", "gowin"])
+def test_chains_of_blocks(fabric):
+    """No carry chain has cells of two blocks."""
+    weights = np.random.default_rng(0).choice([-1, 1], (24, 70))
+    circuit = baked.layer(weights, np.full(24, 35), fabric, depth=2, blocks=4).circuit
+    live, seen = circuit.live(), set()
+    for _, cells in chains(circuit, live, collections.defaultdict(int), 48, False):
+        blocks = {circuit.block(cell.sum) for cell in cells if cell.sum is not None}
+        assert len(blocks) == 1
+        seen |= blocks
+    assert seen == {0, 1, 2, 3}
 
 
 def test_plain_verilog():
@@ -124,3 +162,9 @@ def test_refusals(weights, thresholds, fabric, message):
 def test_wrong_depth():
     with pytest.raises(ValueError, match="^depth must be a positive integer or None, not 0$"):
         baked.counts(np.ones((1, 1), int), "ice40", depth=0)
+
+
+@pytest.mark.parametrize("depth, blocks", [(None, 2), (1, 0), (1, 1.5)])
+def test_wrong_blocks(depth, blocks):
+    with pytest.raises(ValueError, match=f"^blocks must be a positive integer, and 1 if there are no registers, not {blocks}$"):
+        baked.counts(np.ones((1, 1), int), "ice40", depth=depth, blocks=blocks)

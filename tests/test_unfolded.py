@@ -11,10 +11,11 @@ from bnnhw import accelerator, baked, bitstream, devices, folding, implement, ne
 from bnnhw.compare import compare
 from bnnhw.estimate import whole
 from bnnhw.gateware.mvtu import Codes, Signs
+from bnnhw.gateware.streams import landing_capacity
 from bnnhw.lower import lower
 from bnnhw.plan import Plan, PlanError
 from bnnhw.simulator import Simulator, encode
-from bnnhw.stages import DenseStage, FoldingError
+from bnnhw.stages import DenseStage, FoldingError, timing
 from bnnhw.stages.dense import UnfoldedOptions
 
 from . import baked_rig, networks
@@ -57,7 +58,7 @@ class Case:
     """A stage's Verilog between stalls that its timing model foretells: ``x`` and ``wanted`` are (bits, cycles), as
     :mod:`.baked_rig` takes them."""
     def __init__(self, stage, options, *, change=lambda text: text, model=None):
-        self.stage = stage
+        self.stage, self.options = stage, options
         component, made = stage.build(options), stage.made(options)
         text = verilog.convert(component, name="NAME_stage", emit_src=False) + made.plain("NAME_circuit")
         self.text = change(text.replace(f"bnnhw_circuit_{stage.name} ", "NAME_circuit "))
@@ -102,12 +103,15 @@ SHAPES = [(1, 1, False), (1, 5, True), (3, 1, False), (7, 13, True), (10, 33, Fa
 
 
 def test_stages():
-    """Vectors at random paces, all fabrics and depths: values, and valid and ready in every cycle."""
+    """Vectors at random paces, all fabrics, depths and blocks: values, and valid and ready in every cycle."""
     cases, fabrics = {}, list(baked.FABRICS)
     for k, (n_out, n_in, ternary) in enumerate(SHAPES):
         for signs in (False, True):
             stage, at = stage_of(n_out, n_in, signs=signs, ternary=ternary, seed=k), len(cases)
-            cases[f"case{at}"] = Case(stage, UnfoldedOptions(fabric=fabrics[at % 4], depth=(1, 2, 5)[at % 3]))
+            cases[f"case{at}"] = Case(stage, UnfoldedOptions(fabric=fabrics[at % 4], depth=(1, 2, 5)[at % 3],
+                                                                blocks=(1, 2, 1, 4, 3)[at % 5]))
+    blocks = [case.stage.made(case.options).circuit.blocks for case in cases.values()]
+    assert blocks.count(1) >= 4 and sum(count > 1 for count in blocks) >= 4
     assert {name for name, good in run(cases).items() if not good} == set()
 
 
@@ -137,21 +141,49 @@ def test_mutations_are_seen():
     assert run(cases | {"good": Case(stage, options)}) == dict.fromkeys(cases, False) | {"good": True}
 
 
+@pytest.mark.parametrize("latency", [1, 2, 5, 6, 13, 14, 30])
+def test_a_vector_per_cycle(latency):
+    """Room behind a pipeline that never stops is a power of two, and enough; a word less than latency and three is not."""
+    def full_rate(capacity):
+        model = timing.Running(latency, capacity)
+        for _ in range(200):
+            if not model.ready:
+                return False
+            model.step(True, model.valid)
+        return True
+    capacity = landing_capacity(latency)
+    assert capacity.bit_count() == 1 and full_rate(capacity)
+    assert full_rate(latency + 3) and not full_rate(latency + 2)
+
+
+def test_mutations_of_blocks_are_seen():
+    """A pipeline that never stops: models of room for one vector more or less, of a cycle more or less."""
+    stage, options = stage_of(9, 40, signs=False, seed=4), UnfoldedOptions(fabric="ecp5", depth=2, blocks=2)
+    circuit = stage.made(options).circuit
+    capacity = landing_capacity(circuit.latency)
+    assert circuit.blocks == 2 and capacity >= circuit.latency + 3
+    cases = {name: Case(stage, options, model=timing.Running(*model)) for name, model in (
+        ("early", (circuit.latency - 1, capacity)), ("late", (circuit.latency + 1, capacity)),
+        ("fewer", (circuit.latency, capacity - 1)), ("more", (circuit.latency, capacity + 1)))}
+    assert run(cases | {"good": Case(stage, options)}) == dict.fromkeys(cases, False) | {"good": True}
+
+
 NETWORK = networks.dense_network((24, 17, 4), (8, 8, 1), affine=True, seed=2, spread=12)
 
 
-def unfolded(fabric, depth=2):
+def unfolded(fabric, depth=2, blocks=1):
     """A plan with all dense layers unfolded, but for their input a value per cycle."""
     stages = lower(NETWORK, scores=True)
     options = folding.fold(NETWORK, stages, clock_hz=100_000, fps=1000).options
-    own = {name: UnfoldedOptions(fabric=fabric, depth=depth) for name in options if name.startswith("fc")}
+    own = {name: UnfoldedOptions(fabric=fabric, depth=depth, blocks=blocks) for name in options if name.startswith("fc")}
     return Plan(NETWORK, stages, options | own, 100_000)
 
 
-def test_network():
-    plan, x = unfolded("xc7", 1), networks.images(NETWORK, 150)
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_network(blocks):
+    plan, x = unfolded("xc7", 1, blocks), networks.images(NETWORK, 150)
     text = accelerator.verilog(plan)
-    assert accelerator.verilog(unfolded("xc7", 1)) == text
+    assert accelerator.verilog(unfolded("xc7", 1, blocks)) == text and ("landing" in text) == (blocks > 1)
     simulator = Simulator.of_plan(plan, text, taps=accelerator.taps(plan), optimize="-O0")
     for p_valid, p_ready in ((1.0, 1.0), (0.7, 0.1)):
         result = simulator.run(encode(NETWORK, x), taps=True, p_valid=p_valid, p_ready=p_ready, seed=3)
@@ -161,10 +193,10 @@ def test_network():
             assert (result.interval, result.latency) == (plan.cycles_per_inference, plan.latency_cycles)
 
 
-@pytest.mark.parametrize("name", ["up5k", "ecp5-25f"])
-def test_netlist(name, tmp_path):
+@pytest.mark.parametrize("name, blocks", [("up5k", 1), ("ecp5-25f", 2)])
+def test_netlist(name, blocks, tmp_path):
     device = devices.find(name)
-    plan, x, source = unfolded(device.family), networks.images(NETWORK, 80), tmp_path / "cells.v"
+    plan, x, source = unfolded(device.family, 2, blocks), networks.images(NETWORK, 80), tmp_path / "cells.v"
     source.write_text(accelerator.verilog(plan, cells=True))
     implement.synthesize([source], accelerator.TOP, device, netlist=tmp_path / "n.json", part=accelerator.TOP,
                          part_verilog=tmp_path / "netlist.v")
@@ -195,7 +227,7 @@ def test_choice(monkeypatch):
         asked.clear()
 
 
-NOTHING = SimpleNamespace(circuit=SimpleNamespace(latency=1))
+NOTHING = SimpleNamespace(circuit=SimpleNamespace(latency=1, blocks=1))
 
 
 @pytest.mark.parametrize("fabric, n_out, n_in", [("ice40", 64, 64), ("ecp5", 16, 64), ("gowin", 16, 64), ("xc7", 32, 128)])
@@ -214,6 +246,8 @@ def test_other_fabric():
 @pytest.mark.parametrize("table, message", [
     ({"fabric": "stratix"}, r"layer 's0': fabric must be one of \['ice40', 'ecp5', 'gowin', 'xc7'\], not 'stratix'"),
     ({"fabric": "ice40", "depth": 0}, "layer 's0': depth must be at least 1, not 0"),
+    ({"fabric": "ice40", "blocks": 0}, "layer 's0': blocks must be 1 to 2, not 0"),
+    ({"fabric": "ice40", "blocks": 3}, "layer 's0': blocks must be 1 to 2, not 3"),
 ])
 def test_wrong_options(table, message):
     with pytest.raises(FoldingError, match=f"^{message}$"):

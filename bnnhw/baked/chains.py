@@ -2,8 +2,8 @@
 
 Between two segments stands a guard digit: its sum is the carry of the segment below, and its carry is the carry input of the
 segment above. One cell does both. A last digit to which only the carry is added is its segment's own guard.
-Segments that share a chain have the same level, so no path runs from one to another and there are no loops through guards,
-but a timing analysis sees paths through guards that do not exist: hence the cap on length.
+Segments that share a chain have the same level and block, so no path runs from one to another and there are no loops through
+guards, but a timing analysis sees paths through guards that do not exist: hence the cap on length.
 """
 
 from typing import NamedTuple
@@ -51,7 +51,7 @@ def chains(circuit, live, flips, cap, own_guard):
         node = circuit.nodes[number]
         if isinstance(node, Segment):
             level[number] = 1 + max((level[source] for source in circuit.fanin(number)), default=0)
-            by_level.setdefault(level[number], []).append(number)
+            by_level.setdefault((level[number], circuit.block(number)), []).append(number)
         elif isinstance(node, Sum):
             level[number] = level[node.segment]
             sums[node] = number

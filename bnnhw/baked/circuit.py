@@ -1,5 +1,6 @@
 """A netlist of look-up tables, carry chains and registers, in which equal and complementary tables are made once."""
 
+import bisect
 import copy
 import functools
 from typing import NamedTuple
@@ -96,13 +97,25 @@ class Circuit:
         Literals.
     latency : int
         Registers on every way from an input to an output.
+    borders : list of int
+        Nodes with which the second, third, ... block begins: parts that take the inputs one after the other.
     """
     def __init__(self, n_in):
         self.n_in = n_in
         self.nodes = [None, *(Input(k) for k in range(n_in))]
         self.outputs = []
         self.latency = 0
+        self.borders = []
         self._known = {}
+
+    @property
+    def blocks(self):
+        """How many blocks there are."""
+        return 1 + len(self.borders)
+
+    def block(self, node):
+        """In which block a table or chain stands, from 0."""
+        return bisect.bisect_right(self.borders, node)
 
     def add(self, node):
         """Number of ``node``, which is made unless it is there already."""

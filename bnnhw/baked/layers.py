@@ -58,7 +58,7 @@ class Layer:
         return FABRICS[self.fabric].cells.verilog(self.circuit, name)[0]
 
 
-def _checked(weights, fabric, depth):
+def _checked(weights, fabric, depth, blocks):
     weights = np.asarray(weights)
     if weights.ndim != 2 or 0 in weights.shape or not np.isin(weights, (-1, 0, 1)).all():
         raise ValueError(f"weights must be -1, 0 or +1 in an array (n_out, n_in), not {weights.dtype} {weights.shape}")
@@ -66,14 +66,15 @@ def _checked(weights, fabric, depth):
         raise ValueError(f"fabric must be one of {list(FABRICS)}, not {fabric!r}")
     if depth is not None and (not isinstance(depth, int) or depth < 1):
         raise ValueError(f"depth must be a positive integer or None, not {depth!r}")
+    if not isinstance(blocks, int) or blocks < 1 or depth is None and blocks > 1:
+        raise ValueError(f"blocks must be a positive integer, and 1 if there are no registers, not {blocks!r}")
     return weights.astype(np.int8)
 
 
-def _groups(weights, rows, structure):
-    """A circuit, and its groups reduced to one or two rows each: (the rows, counts) as of :func:`.groups.halves`."""
-    n_out, n_in = weights.shape
+def _block(weights, groups, structure):
+    """A circuit of ``groups`` of rows, reduced to one or two rows each: (the rows, counts) as of :func:`.groups.halves`."""
+    n_in = weights.shape[1]
     circuit = Circuit(n_in)
-    groups = grouped(weights, rows, structure.cost)
     found = [classes(weights[group]) for group in groups]
     keys = [(g, pattern) for g, own in enumerate(found) for pattern in own]
     members = {(g, pattern): list(found[g][pattern]) for g, pattern in keys}
@@ -98,20 +99,39 @@ def _groups(weights, rows, structure):
     return circuit, parts
 
 
-def _best(weights, fabric, finish, depth):
-    """The cheapest circuit, after ``finish(circuit, parts)`` has set its outputs and returned the fields."""
+def _best(weights, fabric, finish, depth, blocks):
+    """The cheapest circuit, after ``finish(circuit, parts)`` has returned for each row the literals of its result and a constant.
+
+    Rows' results stand in the outputs one after the other; the constants are in the layer's fields.
+    """
     n_out, n_in = weights.shape
+    structure, cells_of = FABRICS[fabric].structure, FABRICS[fabric].cells.verilog
     best = None
     for rows in next(sizes for limit, sizes in GROUPS.items() if limit is None or n_in <= limit):
-        circuit, parts = _groups(weights, rows, FABRICS[fabric].structure)
-        fields = finish(circuit, parts)
-        cells = FABRICS[fabric].cells.verilog(circuit, "layer")[1]
-        if best is None or cells < best.cells:
-            best = Layer(circuit, fabric, rows, cells, fields)
-    return best if depth is None else replace(best, circuit=pipelined(best.circuit, depth))
+        groups = grouped(weights, rows, structure.cost)
+        made, found, cells = [], [], 0
+        for own in np.array_split(np.arange(len(groups)), min(blocks, len(groups))):
+            circuit, parts = _block(weights, [groups[k] for k in own], structure)
+            results = sorted(finish(circuit, parts).items())
+            circuit.outputs = [literal for _, (literals, _) in results for literal in literals]
+            made.append(circuit)
+            found += [(row, len(literals), constant) for row, (literals, constant) in results]
+            cells += cells_of(circuit, "layer")[1]
+        if best is None or cells < best[0]:
+            best = cells, rows, made, found
+    cells, rows, made, found = best
+    circuit = made[0] if depth is None else pipelined(made, depth)
+    ends = np.cumsum([size for _, size, _ in found]).tolist()
+    of_row = {row: (circuit.outputs[end - size:end], constant) for (row, size, constant), end in zip(found, ends, strict=True)}
+    circuit.outputs, fields = [], []
+    for row in range(n_out):
+        literals, constant = of_row[row]
+        fields.append((len(circuit.outputs), len(literals), constant))
+        circuit.outputs += literals
+    return Layer(circuit, fabric, rows, cells, tuple(fields))
 
 
-def layer(weights, thresholds, fabric, *, depth=None):
+def layer(weights, thresholds, fabric, *, depth=None, blocks=1):
     """Neurons with constant weights.
 
     Parameters
@@ -123,6 +143,9 @@ def layer(weights, thresholds, fabric, *, depth=None):
         One of :data:`FABRICS`.
     depth : int or None
         So many tables and chains at most stand between registers. None: no registers.
+    blocks : int
+        So many sets of rows (no more than there are groups) share nothing but the inputs, which go from one to the next, a
+        clock each. 1 if there are no registers.
 
     Returns
     -------
@@ -130,7 +153,7 @@ def layer(weights, thresholds, fabric, *, depth=None):
         ``circuit.latency`` is its latency in clock edges; a vector per clock.
         Output k is 1 where at least ``thresholds[k]`` inputs agree with row k (1 agrees with +1, 0 with -1).
     """
-    weights = _checked(weights, fabric, depth)
+    weights = _checked(weights, fabric, depth, blocks)
     thresholds = np.asarray(thresholds)
     if thresholds.shape != weights.shape[:1] or not np.issubdtype(thresholds.dtype, np.integer):
         raise ValueError(f"thresholds must be {weights.shape[0]} integers, not {thresholds.dtype} {thresholds.shape}")
@@ -146,13 +169,12 @@ def layer(weights, thresholds, fabric, *, depth=None):
             else:
                 numbers = numbers_of(circuit, len(rows), counts, structure.total)
                 made = [at_least(circuit, number, bound, structure.INPUTS) for number, bound in zip(numbers, least, strict=True)]
-            found |= zip(rows, made, strict=True)
-        circuit.outputs = [found[row] for row in range(len(found))]
-        return ()
-    return _best(weights, fabric, finish, depth)
+            found |= {row: ([literal], 0) for row, literal in zip(rows, made, strict=True)}
+        return found
+    return replace(_best(weights, fabric, finish, depth, blocks), fields=())
 
 
-def counts(weights, fabric, *, depth=None):
+def counts(weights, fabric, *, depth=None, blocks=1):
     """Agreements with constant rows of weights, for scores.
 
     Parameters are as of :func:`layer`.
@@ -162,16 +184,12 @@ def counts(weights, fabric, *, depth=None):
     Layer
         Its ``fields`` say where in y each row's number stands, and which constant makes it the number of agreements.
     """
-    weights = _checked(weights, fabric, depth)
+    weights = _checked(weights, fabric, depth, blocks)
     negatives, structure = (weights < 0).sum(axis=1).tolist(), FABRICS[fabric].structure
 
     def finish(circuit, parts):
-        found, fields = {}, []
+        found = {}
         for rows, counts in parts:
             found |= zip(rows, numbers_of(circuit, len(rows), counts, structure.total), strict=True)
-        circuit.outputs = []
-        for row in range(len(found)):
-            fields.append((len(circuit.outputs), len(found[row].bits), found[row].offset + negatives[row]))
-            circuit.outputs += found[row].bits
-        return tuple(fields)
-    return _best(weights, fabric, finish, depth)
+        return {row: (number.bits, number.offset + negatives[row]) for row, number in found.items()}
+    return _best(weights, fabric, finish, depth, blocks)

@@ -30,12 +30,13 @@ def _late(circuit, live, last):
     return {number: level[number] if circuit.fanin(number) else 0 for number in level}
 
 
-def _inserted(circuit, live, level, depth):
-    """``circuit`` with registers between stages of ``depth`` levels, and behind the outputs."""
-    made = Circuit(circuit.n_in)
-    last = max([(level[number] - 1) // depth for number in live if level[number]], default=0)
-    stage = {number: max(level[number] - 1, 0) // depth for number in level}
-    delayed = {}        # (node, stages) -> node of the new circuit
+def _inserted(made, circuit, live, level, depth, first=0):
+    """Copy ``circuit`` into ``made``, with registers between stages of ``depth`` levels; its own first stage is stage ``first``.
+
+    Returns its outputs as literals of ``made``, and the stage in which each is there.
+    """
+    stage = {number: first + max(level[number] - 1, 0) // depth if circuit.fanin(number) else 0 for number in level}
+    delayed = {}        # (node, stages) -> node of ``made``
     new = {0: 0} | {number: number for number in range(1, circuit.n_in + 1)}
 
     def moved(literal, to):
@@ -58,35 +59,51 @@ def _inserted(circuit, live, level, depth):
                 new[number] = made.add(Segment(moved(carry, here), tuple(positions)))
             case Sum(segment, at):
                 new[number] = made.add(Sum(new[segment], at))
-    made.outputs = [moved(literal, last + 1) for literal in circuit.outputs]
-    made.latency = last + 1
+    return [(2 * new[literal >> 1] + (literal & 1), stage.get(literal >> 1, 0)) for literal in circuit.outputs]
+
+
+def _registered(blocks, levels, depth):
+    """One circuit of ``blocks``, each at its ``levels``: block k takes the inputs k registers later than the first."""
+    made, found = Circuit(blocks[0].n_in), []
+    for k, (circuit, level) in enumerate(zip(blocks, levels, strict=True)):
+        made.borders += [len(made.nodes)] if k else []
+        found += _inserted(made, circuit, circuit.live(), level, depth, k)
+    made.latency = 1 + max((stage for _, stage in found), default=0)
+    for literal, stage in found:
+        if literal > 1:
+            for _ in range(stage, made.latency):
+                literal = 2 * made.add(Register(literal >> 1)) + (literal & 1)
+        made.outputs.append(literal)
     return made
 
 
-def pipelined(circuit, depth, needed=None):
-    """``circuit`` with registers.
+def pipelined(blocks, depth, needed=None):
+    """One circuit of ``blocks``, with registers.
 
     Parameters
     ----------
-    circuit : Circuit
-        Without registers.
+    blocks : list of Circuit
+        Without registers, of the same inputs. The inputs go from one to the next with a register between, so that none is
+        far from where it is used.
     depth : int
         At most so many tables and chains stand between registers, inputs or outputs. Each chain counts as one.
     needed : int, optional
-        So many of the outputs are of hardware, the others for simulation: their registers cost nothing.
+        Of one block only: so many of the outputs are of hardware, the others for simulation, their registers cost nothing.
 
     Returns
     -------
     Circuit
-        Its ``latency`` is the number of clock edges from inputs to outputs, at least 1; a vector per clock. Tables and
-        chains stand as early or as late as they can, whichever takes fewer registers.
+        Its outputs are those of all blocks, in order. Its ``latency`` is the number of clock edges from inputs to outputs, at
+        least 1; a vector per clock. Tables and chains of a block stand as early or as late as they can, whichever takes fewer
+        registers by itself.
     """
-    live = circuit.live()
-    early = _early(circuit, live)
-    late = _late(circuit, live, max(early.values()))
-    made = [_inserted(circuit, live, level, depth) for level in (early, late)]
-
     def registers(one):
         wanted = one if needed is None else one.only(needed)
         return sum(isinstance(one.nodes[number], Register) for number in wanted.live())
-    return min(made, key=registers)
+    levels = []
+    for block in blocks:
+        live = block.live()
+        early = _early(block, live)
+        late = _late(block, live, max(early.values()))
+        levels.append(min((early, late), key=lambda level: registers(_registered([block], [level], depth))))
+    return _registered(blocks, levels, depth)

@@ -118,4 +118,4 @@ def tables(n_in, layers, groups, fabric, *, depth):
     circuit.outputs = [literal for count in counts for literal in count]
     cells = FABRICS[fabric].cells.verilog(circuit, "tables")[1]
     circuit.outputs += seen
-    return Tables(pipelined(circuit, depth, len(circuit.outputs) - len(seen)), fabric, groups, size.bit_length(), cells)
+    return Tables(pipelined([circuit], depth, len(circuit.outputs) - len(seen)), fabric, groups, size.bit_length(), cells)

@@ -1,15 +1,16 @@
 """Circuits that stand in the Verilog as modules of their own, below components that contain them: layers of constant weights.
 
 A component that contains such modules has an attribute ``modules``, dict module name -> made, where ``made`` (a layer of
-:mod:`bnnhw.baked`, or anything alike) has ``circuit`` with ``latency``, and ``plain(name)`` and ``verilog(name)``: the module as
-plain Verilog, and as cells of an FPGA. What writes the Verilog of an accelerator puts their text behind it.
+:mod:`bnnhw.baked`, or anything alike) has ``circuit`` with ``latency`` and ``blocks``, and ``plain(name)`` and
+``verilog(name)``: the module as plain Verilog, and as cells of an FPGA. What writes the Verilog of an accelerator puts their text
+behind it.
 """
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .streams import RegisterSlice
+from .streams import Landing, RegisterSlice
 
 __all__ = ["BakedCounts", "BakedSigns", "instance", "moved"]
 
@@ -32,7 +33,11 @@ def moved(m, valid, enable, cycles):
 
 
 class _Baked(wiring.Component):
-    """A circuit, and a register slice at the end. The circuit's registers move while the slice has room."""
+    """A circuit, and what takes its results.
+
+    Of one block that is a register slice, and the circuit's registers move while the slice has room. Several blocks never stop:
+    behind them is a :class:`.Landing`, which says whether another vector may come in.
+    """
     def __init__(self, name, made, inputs, outputs, width):
         self.name, self.made, self.modules = name, made, {name: made}
         self._layout = data.ArrayLayout(width, outputs)
@@ -45,15 +50,22 @@ class _Baked(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        m.submodules.slice = out = RegisterSlice(self._layout)
+        circuit, valid = self.made.circuit, self.i.valid
+        if circuit.blocks > 1:
+            m.submodules.landing = out = Landing(self._layout, circuit.latency)
+            enable, ready = Const(1), out.room
+            valid = valid & ready
+            m.d.comb += out.entering.eq(valid)
+        else:
+            m.submodules.slice = out = RegisterSlice(self._layout)
+            enable = ready = out.i.ready
         wiring.connect(m, out.o, wiring.flipped(self.o))
-        enable = out.i.ready
-        x, y = Signal(len(Value.cast(self.i.p))), Signal(len(self.made.circuit.outputs))
+        x, y = Signal(len(Value.cast(self.i.p))), Signal(len(circuit.outputs))
         m.submodules.circuit = instance(self.name, self.made, x=x, y=y, enable=enable)
         m.d.comb += [
             x.eq(Value.cast(self.i.p)),
-            self.i.ready.eq(enable),
-            out.i.valid.eq(moved(m, self.i.valid, enable, self.made.circuit.latency)),
+            self.i.ready.eq(ready),
+            out.i.valid.eq(moved(m, valid, enable, circuit.latency)),
         ]
         m.d.comb += [out.i.p[k].eq(element) for k, element in enumerate(self.elements(y))]
 
@@ -63,8 +75,8 @@ class _Baked(wiring.Component):
 class BakedSigns(_Baked):
     """A layer whose circuit gives a bit for each neuron.
 
-    A vector per cycle; a result is offered ``made.circuit.latency + 1`` cycles after its vector was taken. No combinational path
-    leads from one stream to the other.
+    A vector per cycle; a result is offered ``made.circuit.latency + 1`` cycles after its vector was taken, ``+ 2`` of a circuit
+    in several blocks. No combinational path leads from one stream to the other.
 
     Parameters
     ----------

@@ -6,7 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 from .replay import Replay
 
-__all__ = ["Narrow", "RegisterSlice", "Relay", "StreamFifo", "sliced"]
+__all__ = ["Landing", "Narrow", "RegisterSlice", "Relay", "StreamFifo", "landing_capacity", "sliced"]
+
+LANDING_CYCLES = 3      # from a payload's arrival behind a pipeline until another one may take its place
 
 
 class RegisterSlice(wiring.Component):
@@ -103,6 +105,60 @@ class StreamFifo(wiring.Component):
         ]
 
         return m
+
+
+class Landing(wiring.Component):
+    """FIFO behind a pipeline that is never stopped: it counts what is on its way, so that all of it finds room.
+
+    One payload per cycle, latency 2 cycles. No combinational path crosses it.
+
+    Parameters
+    ----------
+    shape : shape-like
+        Shape of the payload.
+    latency : int
+        Of the pipeline, cycles.
+
+    Attributes
+    ----------
+    capacity : int
+        Payloads in the pipeline and here: a power of two, enough for one per cycle.
+
+    Members
+    -------
+    room : Out(1)
+        Another payload may enter the pipeline.
+    entering : In(1)
+        It does, in this cycle; only with ``room``.
+    i : :py:`In(stream.Signature(shape))`
+        The pipeline's end; always ready.
+    o : :py:`Out(stream.Signature(shape))`
+    """
+    def __init__(self, shape, latency):
+        self.capacity = landing_capacity(latency)
+        self.shape = shape
+        super().__init__({"room": Out(1), "entering": In(1),
+                          "i": In(stream.Signature(shape, always_ready=True)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.fifo = fifo = StreamFifo(self.shape, self.capacity)
+        held = Signal(range(self.capacity + 1))     # in the pipeline and in the FIFO
+        m.d.sync += held.eq(held + self.entering - (self.o.valid & self.o.ready))
+        m.d.comb += [
+            self.room.eq(~held[-1]),
+            fifo.i.p.eq(self.i.p),
+            fifo.i.valid.eq(self.i.valid),
+        ]
+        wiring.connect(m, fifo.o, wiring.flipped(self.o))
+
+        return m
+
+
+def landing_capacity(latency):
+    """Payloads for which a :class:`Landing` behind a pipeline of ``latency`` cycles has room."""
+    return 1 << (latency + LANDING_CYCLES - 1).bit_length()
 
 
 class Relay(wiring.Component):

@@ -7,6 +7,7 @@ from ..gateware.baked import BakedCounts, BakedSigns
 from ..gateware.dense import FoldedDense, starts_style
 from ..gateware.mvtu import Signs, start_words
 from ..gateware.padding import Grouping
+from ..gateware.streams import landing_capacity
 from ..gateware.weights import pages
 from . import timing
 from .base import BufferedStage, FoldingError, Options, TreeOptions
@@ -47,11 +48,14 @@ class FoldedOptions(TreeOptions):
 
 
 class UnfoldedOptions(Options):
-    """``fabric``: whose cells the circuit is made of; ``depth``: tables and carry chains that may stand between registers."""
+    """``fabric``: whose cells the circuit is made of; ``depth``: tables and carry chains that may stand between registers;
+    ``blocks``: sets of neurons that share nothing but the inputs, which go from one to the next, a clock each; with more than
+    one no signal of the layer goes to all of its registers."""
     kind: Literal["dense"] = "dense"
     style: Literal["unfolded"] = "unfolded"
     fabric: str
     depth: int = DEPTH
+    blocks: int = 1
 
 
 class DenseStage(BufferedStage):
@@ -85,7 +89,7 @@ class DenseStage(BufferedStage):
     def made(self, options):
         """The :class:`bnnhw.baked.Layer` of unfolded ``options``. It takes a while, so each is made once."""
         if options not in self._made:
-            make = {"fabric": options.fabric, "depth": options.depth}
+            make = {"fabric": options.fabric, "depth": options.depth, "blocks": options.blocks}
             self._made[options] = (baked.layer(self.weights, self.result.thresholds[0], **make) if isinstance(self.result, Signs)
                                    else baked.counts(self.weights, **make))
         return self._made[options]
@@ -110,6 +114,8 @@ class DenseStage(BufferedStage):
             self.refuse("fabric", baked.FABRICS, options.fabric)
         if options.depth < 1:
             raise FoldingError(f"layer {self.name!r}: depth must be at least 1, not {options.depth}")
+        if not 1 <= options.blocks <= self.elements_out:
+            raise FoldingError(f"layer {self.name!r}: blocks must be 1 to {self.elements_out}, not {options.blocks}")
         return options
 
     def folding_space(self):
@@ -164,7 +170,10 @@ class DenseStage(BufferedStage):
 
     def timing(self, options):
         if options.style == "unfolded":
-            return timing.Pipeline(self.made(options).circuit.latency)
+            circuit = self.made(options).circuit
+            if circuit.blocks > 1:
+                return timing.Running(circuit.latency, landing_capacity(circuit.latency))
+            return timing.Pipeline(circuit.latency)
         rows, columns = self.groupings(options)
         unit = timing.Unit(columns.words, options.registers)
         if rows.words > 1:

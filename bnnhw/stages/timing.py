@@ -9,7 +9,7 @@ After each step ``idle`` says whether another one without any transfer would cha
 False although nothing would change, but not for ever.
 """
 
-__all__ = ["Slice", "Pipeline", "Up", "Down", "Fifo", "Elastic", "Ring", "Unit", "Closing", "Deciding", "Gathering"]
+__all__ = ["Slice", "Pipeline", "Running", "Up", "Down", "Fifo", "Elastic", "Ring", "Unit", "Closing", "Deciding", "Gathering"]
 
 
 class Slice:
@@ -117,6 +117,22 @@ class Fifo:
         self.free += move - push
         self.fresh += push - move
         self.idle = self.valid or self.fresh == 0
+
+
+class Running:
+    """``registers`` stages that always move, and a FIFO in which all that is on its way has room, ``capacity`` words."""
+    def __init__(self, registers, capacity):
+        self.stages, self.fifo = [False] * registers, Fifo(capacity)
+        self.capacity, self.held, self.idle = capacity, 0, True
+
+    valid = property(lambda self: self.fifo.valid)
+    ready = property(lambda self: self.held < self.capacity)
+
+    def step(self, push, pop):
+        self.stages.append(push)
+        self.fifo.step(self.stages.pop(0), pop)
+        self.held += push - pop
+        self.idle = self.fifo.idle and True not in self.stages
 
 
 class Ring:
