@@ -27,9 +27,6 @@ HALF = 0.5                  # of a device's cells
 # was routed for 46 MHz where its paths, without that, let expect 79; its 20,306 cells took nextpnr's router of large designs:
 # its wires are slower, and the two have not been told apart.
 WIDEST_TABLE = 1024
-# Of one block of a layer of constants on ECP5, the family whose devices hold several. As one block TFC's first layer, 50,176
-# weights, is spread over half an 85F, which signals cross in 17 ns (docs/baked.md).
-BLOCK_WEIGHTS = 8192
 # Where a block RAM is slow beside a table, and flip-flops come with the tables: registers behind memories (docs/timing.md).
 SLOW_MEMORIES = ("ecp5",)
 PACES = (1.0, 1.05, 1.2)    # of a window buffer's source, in intervals of its own: at others it holds no more words
@@ -57,15 +54,9 @@ def candidates(stage, fabric, clock_hz, updatable=False):
                 continue
         if style in ("unfolded", "lut"):
             deepest = max(1, int(1e9 / clock_hz / LEVEL_NS[own]))
-            yield options.model_copy(update={"depth": deepest, "blocks": _blocks(stage, own)} if style == "unfolded" else
-                                     {"depth": min(options.depth, deepest)})
+            yield options.model_copy(update={"depth": deepest if style == "unfolded" else min(options.depth, deepest)})
         else:
             yield options
-
-
-def _blocks(stage, fabric):
-    """In how many blocks a layer of constants is made: one for about so many weights as wires of a clock reach over."""
-    return max(1, stage.weights.size // BLOCK_WEIGHTS) if fabric == "ecp5" else 1
 
 
 @functools.lru_cache(256)
