@@ -12,8 +12,8 @@ MANY_CELLS = 10_000     # of yosys, flip-flops apart
 class Family:
     """What the devices of a family have in common.
 
-    In arguments ``{option}`` and ``{grade}`` stand for what :class:`bnnhw.devices.Device` has under that name, ``{package}`` for
-    one of its packages, and other words in braces for files.
+    In arguments ``{device.option}`` stands for what :class:`bnnhw.devices.Device` has under that name, and so on; ``{package}``
+    for one of its packages, and other words in braces for files; in ``synthesis`` ``{grade}`` for the device's.
 
     Attributes
     ----------
@@ -74,15 +74,15 @@ FAMILIES = {
     "ice40": Family(
         synthesis="synth_ice40 -abc9 -device {grade}", memory="SB_RAM40_4K", flipflops=re.compile("SB_DFF"),
         models=("ice40/cells_sim.v",),
-        router=("nextpnr-ice40", "{option}", "--package", "{package}", "--json", "{netlist}", "--asc", "{routed}"),
+        router=("nextpnr-ice40", "{device.option}", "--package", "{package}", "--json", "{netlist}", "--asc", "{routed}"),
         pins=("--pcf", "{constraints}"), packer=("icepack", "{routed}", "{bitstream}"),
         constraints=".pcf", routed=".asc", bitstream=".bin", logic_cells={"ICESTORM_LC": 1}, block_ram="ICESTORM_RAM",
     ),
     "ecp5": Family(
         synthesis="synth_ecp5 -abc9 -nowidelut", memory="DP16KD", flipflops=re.compile("TRELLIS_FF"),
         models=("ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"), own_models=("ecp5.v",),
-        router=("nextpnr-ecp5", "--speed", "6", "{option}", "--package", "{package}", "--json", "{netlist}",
-                "--textcfg", "{routed}"),
+        router=("nextpnr-ecp5", "--speed", "{device.speed_grade}", "{device.option}", "--package", "{package}",
+                "--json", "{netlist}", "--textcfg", "{routed}"),
         pins=("--lpf", "{constraints}"), packer=("ecppack", "--compress", "{routed}", "{bitstream}"),
         crowded=("--router", "router2", "--placer-heap-beta", "0.5"), unconstrained=("--lpf-allow-unconstrained",),
         constraints=".lpf", routed=".config", bitstream=".bit", logic_cells={"TRELLIS_COMB": 1}, block_ram="DP16KD",
@@ -91,10 +91,10 @@ FAMILIES = {
         synthesis="synth_gowin -family {grade} -nowidelut -nodsp -noiopads", memory="(?:SP|SPX9|SDPB|SDPX9B|DPB|DPX9B)",
         flipflops=re.compile("DFF"), models=("gowin/cells_sim.v",), own_models=("gowin.v",),
         pads="iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O",
-        router=("nextpnr-himbaechel-gowin", "--device", "{package}", "--vopt", "family={option}", "--vopt", "sspi_as_gpio",
+        router=("nextpnr-himbaechel-gowin", "--device", "{package}", "--vopt", "family={device.option}", "--vopt", "sspi_as_gpio",
                 "--json", "{netlist}", "--write", "{routed}"),
         pins=("--vopt", "cst={constraints}"),
-        packer=("gowin_pack", "--sspi_as_gpio", "-d", "{option}", "-o", "{bitstream}", "{routed}"),
+        packer=("gowin_pack", "--sspi_as_gpio", "-d", "{device.option}", "-o", "{bitstream}", "{routed}"),
         constraints=".cst", routed="_routed.json", bitstream=".fs", logic_cells={"LUT4": 1, "ALU": 1, "RAM16SDP4": 4},
         block_ram="BSRAM",
     ),

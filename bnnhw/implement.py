@@ -140,8 +140,9 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
         if constraints is None and device.pins:
             constraints = Path(temporary, "pins.cst")
             constraints.write_text(_some_pins(netlist, device))
-        words = {"option": device.option, "package": package, "netlist": _within(netlist, folder),
-                 "routed": _within(output, folder), "constraints": constraints and _within(constraints, folder)}
+        words = {"device": device, "package": package,
+                 "netlist": _within(netlist, folder), "routed": _within(output, folder),
+                 "constraints": constraints and _within(constraints, folder)}
         words_of_pins = family.pins if constraints else family.unconstrained
         name, *arguments = (word.format(**words) for word in family.router + words_of_pins)
         cells = sum(count for cell, count in (counts or {}).items() if not family.flipflops.match(cell))
@@ -216,6 +217,6 @@ def _explained(error, device):
 def pack(routed, device, bitstream):
     """Turn a routed design into a bitstream file."""
     folder = Path(bitstream).resolve().parent
-    words = {"option": device.option, "routed": _within(routed, folder), "bitstream": _within(bitstream, folder)}
+    words = {"device": device, "routed": _within(routed, folder), "bitstream": _within(bitstream, folder)}
     name, *arguments = (word.format(**words) for word in FAMILIES[device.family].packer)
     tools.find(name).run(arguments, cwd=folder)

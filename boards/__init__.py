@@ -5,6 +5,7 @@ if __name__ == "boards":        # run from the checkout, where the folder is cal
 
 from .base import Board, BoardError
 from .colorlight import COLORLIGHT
+from .ecpix5 import ECPIX5
 from .hx8k import HX8K
 from .icebreaker import ICEBREAKER
 from .icestick import ICESTICK
@@ -14,7 +15,7 @@ from .ulx3s import ULX3S
 
 __all__ = ["BOARDS", "Board", "BoardError", "find", "names"]
 
-BOARDS = {board.name: board for board in (ICEBREAKER, ICESTICK, HX8K, *ULX3S, ORANGECRAB, COLORLIGHT, *TANG_NANO)}
+BOARDS = {board.name: board for board in (ICEBREAKER, ICESTICK, HX8K, *ULX3S, ORANGECRAB, COLORLIGHT, ECPIX5, *TANG_NANO)}
 
 
 def names():

@@ -78,6 +78,7 @@ def test_ulx3s_pins():
     ("hx8k", "clk_pad J3 rx B10 tx B12 led_open C3 led_fault B3"),
     ("orangecrab", "clk_pad A9 rx N17 tx M18 led_open_n M3 led_fault_n K4"),
     ("colorlight-i5", "clk_pad P3 rx H18 tx J17 led_open_n U16"),
+    ("ecpix5-85f", "clk_pad K23 rx R26 tx R24 led_open_n R21 led_fault_n T23"),
     ("tang-nano-9k", "clk_pad 52 rx 18 tx 17 led_open_n 10 led_fault_n 11"),
     ("tang-nano-20k", "clk_pad 4 rx 70 tx 69 led_open_n 15 led_fault_n 16"),
 ])

@@ -56,7 +56,7 @@ def packed(text, top, device, *, constraints=None, folder=None):
 def _run(netlist, pins, device, *more):
     """What nextpnr says that does not get as far as routing."""
     family = FAMILIES[device.family]
-    words = {"option": device.option, "package": device.packages[0], "netlist": netlist.name, "constraints": pins and pins.name}
+    words = {"device": device, "package": device.packages[0], "netlist": netlist.name, "constraints": pins and pins.name}
     last = family.router.index("{routed}")      # and the option before it: nothing is routed, so nothing can be written
     command = family.router[:last - 1] + family.router[last + 1:] + (family.pins if pins else family.unconstrained)
     name, *arguments = (word.format(**words) for word in command)
