@@ -24,7 +24,7 @@ from bnnhw import accelerator, boards, devices, implement, models, netlist, plan
 from bnnhw.lower import lower
 from bnnhw.simulator import Simulator, encode
 
-MODEL, BOARD, DEPTH, BLOCKS, CLOCK_HZ = "mnist-tfc", "ulx3s-85f", 2, 6, 80_000_000
+MODEL, BOARD, DEPTH, BLOCKS, CLOCK_HZ = "mnist-tfc", "ecpix5-85f", 2, 11, 80_000_000
 IMAGES, BOARD_IMAGES = 10_000, 100
 
 

@@ -149,10 +149,11 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
         base.fill_netlist(accelerator, cells)
     facts = {"netlist": _simulated(plan, cells, device, netlist_images, dataset, narrator)} if netlist_images else {}
     best = 0
+    spread = any(getattr(options, "style", "") == "unfolded" and options.blocks > 1 for options in plan.options.values())
     for seed in range(1, SEEDS + 1):
         narrator.say(f"placing and routing for {device.name}, seed {seed}")
         figures = implement.route(mapped, device, package=board.package, constraints=pins, clock_hz=plan.clock_hz,
-                                  output=made[1], seed=seed, log=folder / "nextpnr.log", counts=counts)
+                                  output=made[1], seed=seed, log=folder / "nextpnr.log", counts=counts, spread=spread)
         best = max(best, figures.fmax_hz)
         if best >= plan.clock_hz:
             break

@@ -36,6 +36,9 @@ class Family:
         Program and its arguments: from ``{routed}`` to ``{bitstream}``.
     crowded : tuple of str
         nextpnr's arguments for a design of more than :data:`MANY_CELLS` cells.
+    spread : tuple of str
+        The same of such a design with layers of constants in several blocks, for its placement: routing is a second run, without
+        delays in view. Empty where ``crowded`` is for them, too.
     unconstrained : tuple of str
         nextpnr's arguments for a design without pins.
     constraints, routed, bitstream : str
@@ -55,6 +58,7 @@ class Family:
     pins: tuple = ()
     packer: tuple = ()
     crowded: tuple = ()
+    spread: tuple = ()
     unconstrained: tuple = ()
     constraints: str = ""
     routed: str = ""
@@ -65,6 +69,7 @@ class Family:
 
 # Where there are many cells the default router ripped up two connections for each that it made, and was far from its end after 20
 # minutes. router2 is for such designs; its wires are slower (a layer of 2,600 cells: 95 MHz in place of 122).
+# Layers of constants in blocks lack wires, not cells: they are placed with room between (spacing.py).
 # -abc9 maps with delays in view; -nowidelut keeps the LUTs of ECP5 and Gowin apart, which a popcount wants. docs/timing.md has
 # what other settings do, `python benchmarks/settings.py` measures it.
 # Gowin: products are made of LUTs and ALUs, since nothing here has checked what the open tools make of its multipliers. Cells
@@ -84,7 +89,9 @@ FAMILIES = {
         router=("nextpnr-ecp5", "--speed", "{device.speed_grade}", "{device.option}", "--package", "{package}",
                 "--json", "{netlist}", "--textcfg", "{routed}"),
         pins=("--lpf", "{constraints}"), packer=("ecppack", "--compress", "{routed}", "{bitstream}"),
-        crowded=("--router", "router2", "--placer-heap-beta", "0.5"), unconstrained=("--lpf-allow-unconstrained",),
+        crowded=("--router", "router2", "--placer-heap-beta", "0.5"),
+        spread=("--placer", "static", "--router", "router2"),
+        unconstrained=("--lpf-allow-unconstrained",),
         constraints=".lpf", routed=".config", bitstream=".bit", logic_cells={"TRELLIS_COMB": 1}, block_ram="DP16KD",
     ),
     "gowin": Family(

@@ -5,10 +5,11 @@ import math
 import os
 import re
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import timing_path, tools
+from . import spacing, timing_path, tools
 from .errors import UserError
 from .families import FAMILIES, MANY_CELLS
 
@@ -104,7 +105,7 @@ def _quoted(path):
     return '"' + str(path).replace('"', '\\"') + '"'
 
 
-def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, log=None, counts=None):
+def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, log=None, counts=None, spread=False):
     """Run nextpnr and read its figures back.
 
     Parameters
@@ -119,6 +120,8 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
         Routed design, in the family's format.
     counts : dict, optional
         What :func:`synthesize` returned, for the flip-flops and for the router to choose.
+    spread : bool
+        Whether there are layers of constants in several blocks, all over the device.
 
     Returns
     -------
@@ -140,20 +143,31 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
         if constraints is None and device.pins:
             constraints = Path(temporary, "pins.cst")
             constraints.write_text(_some_pins(netlist, device))
-        words = {"device": device, "package": package,
-                 "netlist": _within(netlist, folder), "routed": _within(output, folder),
+        cells = sum(count for cell, count in (counts or {}).items() if not family.flipflops.match(cell))
+        words = {"device": device, "package": package, "routed": _within(output, folder),
                  "constraints": constraints and _within(constraints, folder)}
         words_of_pins = family.pins if constraints else family.unconstrained
-        name, *arguments = (word.format(**words) for word in family.router + words_of_pins)
-        cells = sum(count for cell, count in (counts or {}).items() if not family.flipflops.match(cell))
-        arguments += [*(family.crowded if cells > MANY_CELLS else ()), "--freq", f"{clock_hz / 1e6:.4f}", "--seed", seed,
-                      "--report", _within(report, folder), "--timing-allow-fail"]
-        try:
-            tools.find(name).run(arguments, cwd=folder, log=log, limit_s=60 * minutes)
-        except tools.ToolUnended as unended:
-            raise ImplementError(_unended(unended, device, minutes)) from None
-        except tools.ToolError as error:
-            raise _explained(error, device) from None
+        end = time.monotonic() + 60 * minutes
+
+        def nextpnr(design, own, log, held=0):
+            name, *arguments = (word.format(netlist=_within(design, folder), **words) for word in family.router + words_of_pins)
+            arguments += [*own, "--freq", f"{clock_hz / 1e6:.4f}", "--seed", seed, "--report", _within(report, folder),
+                          "--timing-allow-fail"]
+            try:
+                tools.find(name).run(arguments, cwd=folder, log=log, limit_s=max(end - time.monotonic(), 1))
+            except tools.ToolUnended as unended:
+                raise ImplementError(_unended(unended, device, minutes)) from None
+            except tools.ToolError as error:
+                raise _explained(error, device, held) from None
+        if cells > MANY_CELLS and spread and family.spread:
+            wider, placed = Path(temporary, "wider.json"), Path(temporary, "placed.json")
+            held = spacing.hold(netlist, wider, device)
+            nextpnr(wider, (*family.spread, "--no-route", "--write", _within(placed, folder)),
+                    log and Path(log).with_stem(f"{Path(log).stem}-place"), held)
+            spacing.release(placed)
+            nextpnr(placed, ("--no-pack", "--no-place"), log)
+        else:
+            nextpnr(netlist, family.crowded if cells > MANY_CELLS else (), log)
         figures = json.loads(report.read_text())
     found, (luts, *_) = figures["utilization"], family.logic_cells
     used = sum(places * found[cell]["used"] for cell, places in family.logic_cells.items() if cell in found)
@@ -202,12 +216,13 @@ def _within(path, folder):
     return os.path.relpath(Path(path).resolve(), folder)
 
 
-def _explained(error, device):
+def _explained(error, device, held):
+    """What to say of an error of nextpnr's, where ``held`` of the tables are :func:`.spacing.hold`'s."""
     text = str(error)
     if re.search(DOES_NOT_FIT, text, re.I):
         family = FAMILIES[device.family]
         used = {cell: int(count) for cell, count in re.findall(r"(\w+): *(\d+)/ *\d+ +\d+%", error.output)}
-        luts = sum(places * used.get(cell, 0) for cell, places in family.logic_cells.items())
+        luts = sum(places * used.get(cell, 0) for cell, places in family.logic_cells.items()) - held
         reason = next(line.strip() for line in text.split("\n") if re.search(DOES_NOT_FIT, line, re.I))
         return ImplementError(f"the design does not fit {device.name} ({device.luts} logic cells, {device.brams} block RAMs): "
                               f"it takes {luts} logic cells and {used.get(family.block_ram, 0)} block RAMs; {reason}")
