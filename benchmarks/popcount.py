@@ -22,13 +22,13 @@ from amaranth import *
 from amaranth.back import verilog
 from table import publish, versions
 
-from bnnhw import tools
+from bnnhw import devices, tools
 from bnnhw.families import FAMILIES
 from bnnhw.gateware.luts import Tables
 from bnnhw.gateware.popcount import count, reaches_literal, xnor_digits
 
 LANES = (16, 49, 64)
-ICE40, ECP5 = FAMILIES["ice40"].synthesis.format(grade="u"), FAMILIES["ecp5"].synthesis
+ICE40, ECP5 = FAMILIES["ice40"].synthesis.format(device=devices.find("up5k")), FAMILIES["ecp5"].synthesis
 KEPT = 'scratchpad -set abc9.script "+&scorr; &if -W 250 -D 16000; &mfs"; '
 FLOWS = {
     ("ice40", "build"): ICE40,

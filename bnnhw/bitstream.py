@@ -11,6 +11,8 @@ from .boards.base import TOP as BOARD_TOP
 from .families import FAMILIES
 from .gateware.link import identity_of
 from .plan import PlanError
+from .spacing import hold
+from .stages.dense import UnfoldedOptions
 from .updating.base import Base
 from .verify import images_for, summary
 
@@ -145,15 +147,16 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
     _check_memories(plan, device, made[0].read_text())
     _check_circuits(accelerator, made[0].read_text())
     anchor(mapped, device)
+    in_blocks = any(isinstance(options, UnfoldedOptions) and options.blocks > 1 for options in plan.options.values())
+    held = hold(mapped, device) if in_blocks else 0
     if base:
         base.fill_netlist(accelerator, cells)
     facts = {"netlist": _simulated(plan, cells, device, netlist_images, dataset, narrator)} if netlist_images else {}
     best = 0
-    spread = any(getattr(options, "style", "") == "unfolded" and options.blocks > 1 for options in plan.options.values())
     for seed in range(1, SEEDS + 1):
         narrator.say(f"placing and routing for {device.name}, seed {seed}")
         figures = implement.route(mapped, device, package=board.package, constraints=pins, clock_hz=plan.clock_hz,
-                                  output=made[1], seed=seed, log=folder / "nextpnr.log", counts=counts, spread=spread)
+                                  output=made[1], seed=seed, log=folder / "nextpnr.log", counts=counts, held=held)
         best = max(best, figures.fmax_hz)
         if best >= plan.clock_hz:
             break

@@ -42,8 +42,7 @@ __all__ = ["Narrator", "add_arguments", "run", "build"]
 AUTO = "auto"       # the clock that routing supports
 
 # Files that only `--bitstream` writes.
-OF_A_BITSTREAM = ("{name}_board.v", "{name}_cells.v", "{name}_netlist.v", "yosys.log", "nextpnr.log",
-                  "nextpnr-place.log", *dict.fromkeys(
+OF_A_BITSTREAM = ("{name}_board.v", "{name}_cells.v", "{name}_netlist.v", "yosys.log", "nextpnr.log", *dict.fromkeys(
     file for family in FAMILIES.values() if family.router
     for file in (*file_names("{name}", family.routed), *(
         f"{{name}}{end}" for end in (family.bitstream, family.routed, f"_board{family.constraints}")))))

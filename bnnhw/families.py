@@ -13,7 +13,7 @@ class Family:
     """What the devices of a family have in common.
 
     In arguments ``{device.option}`` stands for what :class:`bnnhw.devices.Device` has under that name, and so on; ``{package}``
-    for one of its packages, and other words in braces for files; in ``synthesis`` ``{grade}`` for the device's.
+    for one of its packages, and other words in braces for files.
 
     Attributes
     ----------
@@ -36,9 +36,8 @@ class Family:
         Program and its arguments: from ``{routed}`` to ``{bitstream}``.
     crowded : tuple of str
         nextpnr's arguments for a design of more than :data:`MANY_CELLS` cells.
-    spread : tuple of str
-        The same of such a design with layers of constants in several blocks, for its placement: routing is a second run, without
-        delays in view. Empty where ``crowded`` is for them, too.
+    held_rows : tuple of str
+        The same of a design that is placed with rows held free (:mod:`bnnhw.spacing`).
     unconstrained : tuple of str
         nextpnr's arguments for a design without pins.
     constraints, routed, bitstream : str
@@ -58,7 +57,7 @@ class Family:
     pins: tuple = ()
     packer: tuple = ()
     crowded: tuple = ()
-    spread: tuple = ()
+    held_rows: tuple = ()
     unconstrained: tuple = ()
     constraints: str = ""
     routed: str = ""
@@ -69,7 +68,7 @@ class Family:
 
 # Where there are many cells the default router ripped up two connections for each that it made, and was far from its end after 20
 # minutes. router2 is for such designs; its wires are slower (a layer of 2,600 cells: 95 MHz in place of 122).
-# Layers of constants in blocks lack wires, not cells: they are placed with room between (spacing.py).
+# Layers of constants in blocks lack wires, not cells: they are placed with room between, and for wires alone.
 # -abc9 maps with delays in view; -nowidelut keeps the LUTs of ECP5 and Gowin apart, which a popcount wants. docs/timing.md has
 # what other settings do, `python benchmarks/settings.py` measures it.
 # Gowin: products are made of LUTs and ALUs, since nothing here has checked what the open tools make of its multipliers. Cells
@@ -77,7 +76,7 @@ class Family:
 # design, without which gowin_pack refuses GW5A; configuration through JTAG and from flash stays.
 FAMILIES = {
     "ice40": Family(
-        synthesis="synth_ice40 -abc9 -device {grade}", memory="SB_RAM40_4K", flipflops=re.compile("SB_DFF"),
+        synthesis="synth_ice40 -abc9 -device {device.grade}", memory="SB_RAM40_4K", flipflops=re.compile("SB_DFF"),
         models=("ice40/cells_sim.v",),
         router=("nextpnr-ice40", "{device.option}", "--package", "{package}", "--json", "{netlist}", "--asc", "{routed}"),
         pins=("--pcf", "{constraints}"), packer=("icepack", "{routed}", "{bitstream}"),
@@ -90,12 +89,12 @@ FAMILIES = {
                 "--json", "{netlist}", "--textcfg", "{routed}"),
         pins=("--lpf", "{constraints}"), packer=("ecppack", "--compress", "{routed}", "{bitstream}"),
         crowded=("--router", "router2", "--placer-heap-beta", "0.5"),
-        spread=("--placer", "static", "--router", "router2"),
+        held_rows=("--placer", "static", "--router", "router2", "--no-tmdriv"),
         unconstrained=("--lpf-allow-unconstrained",),
         constraints=".lpf", routed=".config", bitstream=".bit", logic_cells={"TRELLIS_COMB": 1}, block_ram="DP16KD",
     ),
     "gowin": Family(
-        synthesis="synth_gowin -family {grade} -nowidelut -nodsp -noiopads", memory="(?:SP|SPX9|SDPB|SDPX9B|DPB|DPX9B)",
+        synthesis="synth_gowin -family {device.grade} -nowidelut -nodsp -noiopads", memory="(?:SP|SPX9|SDPB|SDPX9B|DPB|DPX9B)",
         flipflops=re.compile("DFF"), models=("gowin/cells_sim.v",), own_models=("gowin.v",),
         pads="iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O",
         router=("nextpnr-himbaechel-gowin", "--device", "{package}", "--vopt", "family={device.option}", "--vopt", "sspi_as_gpio",

@@ -5,15 +5,14 @@ import math
 import os
 import re
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import spacing, timing_path, tools
+from . import timing_path, tools
 from .errors import UserError
 from .families import FAMILIES, MANY_CELLS
 
-__all__ = ["ImplementError", "Implementation", "synthesize", "route", "route_minutes", "pack"]
+__all__ = ["ImplementError", "Implementation", "synthesize", "route", "route_minutes", "pack", "top_module"]
 
 ROUTE_MINUTES = 60      # for a placement and its routing, unless the setting says otherwise
 LIMIT_SETTING = "BNNHW_ROUTE_MINUTES"
@@ -84,7 +83,7 @@ def synthesize(sources, top, device, *, netlist, part=None, part_verilog=None, l
     """
     stat = Path(f"{netlist}.stat")
     family = FAMILIES[device.family]
-    command = family.synthesis.format(grade=device.grade) + f" -top {top}"
+    command = family.synthesis.format(device=device) + f" -top {top}"
     script = [f"read_verilog {_quoted(source)}" for source in sources]
     if part:
         script += [f"hierarchy -top {top}", f"setattr -mod -set keep_hierarchy 1 {part}"]
@@ -105,7 +104,7 @@ def _quoted(path):
     return '"' + str(path).replace('"', '\\"') + '"'
 
 
-def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, log=None, counts=None, spread=False):
+def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, log=None, counts=None, held=0):
     """Run nextpnr and read its figures back.
 
     Parameters
@@ -120,8 +119,8 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
         Routed design, in the family's format.
     counts : dict, optional
         What :func:`synthesize` returned, for the flip-flops and for the router to choose.
-    spread : bool
-        Whether there are layers of constants in several blocks, all over the device.
+    held : int
+        How many of the netlist's tables :func:`bnnhw.spacing.hold` put there. They are not counted.
 
     Returns
     -------
@@ -143,34 +142,23 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
         if constraints is None and device.pins:
             constraints = Path(temporary, "pins.cst")
             constraints.write_text(_some_pins(netlist, device))
-        cells = sum(count for cell, count in (counts or {}).items() if not family.flipflops.match(cell))
-        words = {"device": device, "package": package, "routed": _within(output, folder),
+        words = {"device": device, "package": package, "netlist": _within(netlist, folder), "routed": _within(output, folder),
                  "constraints": constraints and _within(constraints, folder)}
         words_of_pins = family.pins if constraints else family.unconstrained
-        end = time.monotonic() + 60 * minutes
-
-        def nextpnr(design, own, log, held=0):
-            name, *arguments = (word.format(netlist=_within(design, folder), **words) for word in family.router + words_of_pins)
-            arguments += [*own, "--freq", f"{clock_hz / 1e6:.4f}", "--seed", seed, "--report", _within(report, folder),
-                          "--timing-allow-fail"]
-            try:
-                tools.find(name).run(arguments, cwd=folder, log=log, limit_s=max(end - time.monotonic(), 1))
-            except tools.ToolUnended as unended:
-                raise ImplementError(_unended(unended, device, minutes)) from None
-            except tools.ToolError as error:
-                raise _explained(error, device, held) from None
-        if cells > MANY_CELLS and spread and family.spread:
-            wider, placed = Path(temporary, "wider.json"), Path(temporary, "placed.json")
-            held = spacing.hold(netlist, wider, device)
-            nextpnr(wider, (*family.spread, "--no-route", "--write", _within(placed, folder)),
-                    log and Path(log).with_stem(f"{Path(log).stem}-place"), held)
-            spacing.release(placed)
-            nextpnr(placed, ("--no-pack", "--no-place"), log)
-        else:
-            nextpnr(netlist, family.crowded if cells > MANY_CELLS else (), log)
+        name, *arguments = (word.format(**words) for word in family.router + words_of_pins)
+        cells = sum(count for cell, count in (counts or {}).items() if not family.flipflops.match(cell))
+        own = family.held_rows if held else family.crowded if cells > MANY_CELLS else ()
+        arguments += [*own, "--freq", f"{clock_hz / 1e6:.4f}", "--seed", seed, "--report", _within(report, folder),
+                      "--timing-allow-fail"]
+        try:
+            tools.find(name).run(arguments, cwd=folder, log=log, limit_s=60 * minutes)
+        except tools.ToolUnended as unended:
+            raise ImplementError(_unended(unended, device, minutes)) from None
+        except tools.ToolError as error:
+            raise _explained(error, device, held) from None
         figures = json.loads(report.read_text())
     found, (luts, *_) = figures["utilization"], family.logic_cells
-    used = sum(places * found[cell]["used"] for cell, places in family.logic_cells.items() if cell in found)
+    used = sum(places * found[cell]["used"] for cell, places in family.logic_cells.items() if cell in found) - held
     brams = found[family.block_ram]
     if not figures["fmax"]:
         raise ImplementError("nextpnr found no clock to time")
@@ -199,10 +187,15 @@ def _unended(unended, device, minutes):
             f"lanes need fewer wires (--fps), a larger device has more; {LIMIT_SETTING} gives it longer")
 
 
+def top_module(netlist):
+    """The design in yosys' JSON ``netlist``, whose other modules only declare cells."""
+    top, = (module for module in netlist["modules"].values() if int(module["attributes"].get("top", "0"), 2))
+    return top
+
+
 def _some_pins(netlist, device):
     """Constraints in which every port of the design has a pin of ``device``, whichever."""
-    top, = (module for module in json.loads(Path(netlist).read_text())["modules"].values()
-            if int(module["attributes"].get("top", "0"), 2))
+    top = top_module(json.loads(Path(netlist).read_text()))
     ports = [port if len(bits["bits"]) == 1 else f"{port}[{k}]" for port, bits in top["ports"].items()
              for k in range(len(bits["bits"]))]
     pins = device.pins.split()
@@ -217,7 +210,7 @@ def _within(path, folder):
 
 
 def _explained(error, device, held):
-    """What to say of an error of nextpnr's, where ``held`` of the tables are :func:`.spacing.hold`'s."""
+    """What to say of an error of nextpnr's, where ``held`` of the tables are no part of the design."""
     text = str(error)
     if re.search(DOES_NOT_FIT, text, re.I):
         family = FAMILIES[device.family]

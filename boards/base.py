@@ -14,6 +14,7 @@ __all__ = ["TOP", "Board", "BoardError"]
 TOP = "bnnhw_board"         # top module of the board's Verilog
 BAUD_ERROR = 0.02
 CLOCK_DIGITS = 3            # of a clock in Hz: what is beyond is of floating point
+BELOW = 1 - 2e-9            # so much below a clock a board makes a slower one, where 1e-9 below may be rounding (ecp5.py)
 BITS_PER_BYTE = 10          # on the serial line: start bit, eight bits, stop bit
 
 
@@ -108,7 +109,7 @@ class Board:
         """
         made = self.whole_hz(limit_hz)
         while not self._on_time(made):
-            made = self.whole_hz(made - 1)
+            made = self.whole_hz(self.clock(self, made) * BELOW)
         return made
 
     def _on_time(self, clock_hz):

@@ -1,4 +1,7 @@
-"""ECPIX-5 with LFE5UM5G-85F: 100 MHz, serial line through the board's FT2232H. http://docs.lambdaconcept.com/ecpix-5"""
+"""ECPIX-5 R02 with LFE5UM5G-85F: 100 MHz, serial line through the board's FT2232H. http://docs.lambdaconcept.com/ecpix-5
+
+R03 has an FT4232H there: openFPGALoader calls that board ecpix5_r03.
+"""
 
 from amaranth_boards.ecpix5 import ECPIX585Platform as Table
 
@@ -9,7 +12,7 @@ __all__ = ["ECPIX5"]
 
 ECPIX5 = ecp5.board(
     name="ecpix5-85f",
-    title="ECPIX-5 with LFE5UM5G-85F",
+    title="ECPIX-5 R02 with LFE5UM5G-85F",
     device="ecp5um5g-85f",
     package="CABGA554",
     oscillator_hz=100_000_000,
