@@ -56,6 +56,11 @@ def identity(plan):
                        greatest=plan.network.types[plan.network.inputs[0]].levels - 1)
 
 
+def _in_blocks(plan):
+    """Whether there are layers of constants in several blocks, which want room between the cells."""
+    return any(isinstance(options, UnfoldedOptions) and options.blocks > 1 for options in plan.options.values())
+
+
 def _check_memories(plan, device, cells):
     """Refuse a netlist in which a weight memory that was meant for block RAM landed in logic.
 
@@ -147,8 +152,7 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
     _check_memories(plan, device, made[0].read_text())
     _check_circuits(accelerator, made[0].read_text())
     anchor(mapped, device)
-    in_blocks = any(isinstance(options, UnfoldedOptions) and options.blocks > 1 for options in plan.options.values())
-    held = hold(mapped, device) if in_blocks else 0
+    held = hold(mapped, device) if _in_blocks(plan) else 0
     if base:
         base.fill_netlist(accelerator, cells)
     facts = {"netlist": _simulated(plan, cells, device, netlist_images, dataset, narrator)} if netlist_images else {}

@@ -6,7 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from bnnhw import devices, families, implement, spacing, tools
+from bnnhw import bitstream, devices, families, folding, implement, spacing, tools
+from bnnhw.lower import lower
+from bnnhw.stages.dense import UnfoldedOptions
+from bnnhw.stages.lookup import LookupOptions
+
+from . import networks
 
 DESIGN = """
 module top(input pad, input d, output reg q);
@@ -89,6 +94,18 @@ def test_room(name, tables, chains, memories, held, tmp_path):
     after = json.loads((tmp_path / "n.json").read_text())["modules"]["top"]["cells"]
     places = {cell["attributes"]["BEL"] for name, cell in after.items() if name not in cells}
     assert (count > 0) == held and len(places) == count == len(after) - len(cells)
+
+
+@pytest.mark.parametrize("blocks, held", [(1, False), (2, True)])
+def test_networks(blocks, held):
+    """Layers of constants in several blocks want rows held; blocks of tables are something else."""
+    network = networks.dense_network((8, 6, 3), (4, 4, 1), seed=5)
+    stages = lower(network)
+    options = folding.fold(network, stages, clock_hz=1_000_000, fps=100).options
+    first = next(stage.name for stage in stages if stage.kind == "dense")
+    own = {first: UnfoldedOptions(fabric="ecp5", depth=2, blocks=blocks),
+           "other": LookupOptions(kind="lookup", lanes=1, fabric="ice40", depth=2, blocks=2)}
+    assert bitstream._in_blocks(SimpleNamespace(options=options | own)) == held
 
 
 def test_devices():
