@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from amaranth import Const
 
-from bnnhw import models, reference, target
+from bnnhw import accelerator, boards, devices, folding, models, reference, target
 from bnnhw.bitstream import identity
 from bnnhw.gateware.packets import RequestReceiver
 from bnnhw.host import Board, BoardError
 from bnnhw.ir import ArgMax, Flatten, Input, Network, TensorType
+from bnnhw.lower import lower
+from bnnhw.planner.goals import Planner
 from bnnhw.run import ImagesError, load_images
 from bnnhw.simulator import encode
 from bnnhw.virtual import VirtualBoard
@@ -156,3 +158,18 @@ def test_all_images(tfc):
 def test_all_images_with_noise(tfc):
     equal, results, ended = classify(tfc, 1000, seed=3, resets=[400_000], **NOISE)
     assert equal and ended.resets == 1
+
+
+@pytest.mark.slow
+def test_record():
+    """Tables on an iCEBreaker, with the plan that is routed for 60 MHz (`benchmarks/records.py up5k`)."""
+    network, board = models.load("mnist-lut4").network, boards.find("icebreaker")
+    planner = Planner(lower(network), devices.find(board.device), 60_000_000, board, fabric="ice40")
+    plan = folding.choose(network, planner, fps=1).plan
+    images, labels = models.test_images()
+    with VirtualBoard(accelerator.verilog(plan), identity(plan)) as virtual, Board(virtual.port) as line:
+        line.check(network.digest)
+        results = line.classify(encode(network, images[:50]))
+    classes = reference.run(network, images[:50, ..., None])["class"]
+    assert np.array_equal(results.classes, classes) and not results.flagged.any() and results.bad_replies == 0
+    assert (classes == labels[:50]).sum() > 45
