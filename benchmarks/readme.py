@@ -57,6 +57,12 @@ def results():
                     [[r["network"], r["where"], r["tables"].replace("+", " + "), f"{r['right_in_netlist']:,}",
                       f"{r['cells']:,} of {r['cells_limit']:,}", r["block_rams"], f"{r['fmax_mhz']:.1f} MHz",
                       f"{r['latency_ns']} ns"] for r in rows if r["fmax_mhz"]])]
+    (dense,), command = _rows("unfolded")
+    text += [f"\n**A dense network as constants**: {dense['network']}, {dense['weights']:,} weights, an image per clock, placed "
+             f"and routed for the {dense['board']} at {dense['fmax_mhz']} MHz: {dense['cells']:,} of "
+             f"{dense['cells_limit']:,} cells, {dense['latency_ns']:.0f} ns; {dense['images_in_netlist']:,} images through "
+             f"Verilog and netlist, {dense['mismatches']} mismatches (`{command}`, "
+             "[more](docs/baked.md#all-of-tfc-an-image-per-clock)).\n"]
     (cnv,), command = _rows("cnv")
     text += [f"\n**FINN's CNV**, {cnv['weights']:,} weights, at the folding FINN publishes (`{command}`): "
              f"{cnv['cycles_per_image_planned']:,} cycles per image planned, {cnv['cycles_per_image_simulated']:,} simulated, "
