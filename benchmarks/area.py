@@ -1,14 +1,15 @@
 """Cells of fully unfolded layers with constant weights: bnnhw.baked beside three peers, through the same yosys and nextpnr.
 
-    python benchmarks/area.py [--da4ml PYTHON] [CIRCUIT ...]
+    python benchmarks/area.py [--da4ml PYTHON]          # what benchmarks/results/area.json lacks: hours, it may be broken off
+    python benchmarks/area.py [--da4ml PYTHON] WORDS    # these again: a regular expression of `CIRCUIT FABRIC DESIGN`
+    python benchmarks/area.py --write                   # the table of docs/baked.md
 
-What is not run keeps the rows that the result file has. PYTHON has da4ml 0.6.0 (``pip install da4ml==0.6.0`` in a virtual
-environment of its own); without it no peer runs. Peers: ``naive``, a balanced tree of ``+`` and a comparison per row;
-``full adders``, this project's popcount trees with equal tables made once (:mod:`bnnhw.gateware`); ``da4ml``, its adder graph and
-Verilog. Circuits: random rows of +-1 with the threshold n / 2, and the layers of the shipped networks (rows that give scores get
-the threshold n / 2). Peers of more than 3,000 synapses are mapped for iCE40 and xc7 only, those of more than 20,000 not at all,
-which would take hours: ``by`` is then "generator", and their figure is their own count (tables; da4ml's cost). ECP5 and Gowin are
-for layers of up to 20,000 synapses.
+PYTHON has da4ml 0.6.0 (``pip install da4ml==0.6.0`` in a virtual environment of its own); else its rows are left out.
+Peers: ``naive``, a balanced tree of ``+`` and a comparison per row; ``full adders``, this project's popcount trees with equal
+tables made once (:mod:`bnnhw.gateware`); ``da4ml``, its adder graph and Verilog. Circuits: random rows of +-1 with the threshold
+n / 2, and the layers of the shipped networks TFC and SFC (rows that give scores get the threshold n / 2). Peers of more than
+:data:`MAPPED` synapses are not mapped, which would take hours: ``by`` is then "generator", and their figure is their own count
+(tables; da4ml's cost). What has not ended after :data:`LIMIT_MINUTES` is ended, and ``by`` says so.
 
 Cells: iCE40 ICESTORM_LC and ECP5 TRELLIS_COMB as nextpnr packs them; Gowin LUTs and ALUs, xc7 LUTs without CARRY4 by yosys.
 Wide multiplexers are switched off. There are no registers. Every layer of ours is compared with plain integer arithmetic first.
@@ -19,6 +20,7 @@ import argparse
 import json
 import re
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,7 +28,8 @@ from pathlib import Path
 import numpy as np
 from amaranth import *
 from amaranth.back import verilog
-from table import RESULTS, publish, versions
+from page import DOCS, insert
+from table import RESULTS, save, versions
 
 from bnnhw import baked, models, tools
 from bnnhw.baked.circuit import Lut
@@ -44,9 +47,12 @@ SYNTHESIS = {
 PACKERS = {"ice40": ("nextpnr-ice40", ["--hx8k", "--package", "ct256"], "ICESTORM_LC"),
            "ecp5": ("nextpnr-ecp5", ["--85k"], "TRELLIS_COMB")}
 EMPTY_LCS = 2       # what nextpnr-ice40 reports for a design without logic: its constant drivers
+VOTER = "EPFL voter"
+FILE = RESULTS / "area.json"
 RANDOM = ((64, 16), (64, 64), (256, 64), (256, 256))
-EVERYWHERE = 3_000  # synapses up to which peers are mapped for every fabric
-MAPPED = 20_000     # and for two
+MAPPED = 20_000     # synapses up to which peers are mapped
+LIMIT_MINUTES = 60
+UNENDED = f"not ended after {LIMIT_MINUTES} minutes"
 DA4ML = """
 import sys
 import numpy as np
@@ -118,7 +124,8 @@ def full_adders(weights, thresholds, folder, _):
 def da4ml(weights, thresholds, folder, python):
     np.savez(folder / "layer.npz", weights=weights, bounds=thresholds - (weights < 0).sum(axis=1))
     (folder / "da4ml_layer.py").write_text(DA4ML)
-    done = subprocess.run([python, "da4ml_layer.py", "layer.npz", "da4ml"], cwd=folder, capture_output=True, text=True)
+    done = subprocess.run([python, "da4ml_layer.py", "layer.npz", "da4ml"], cwd=folder, capture_output=True, text=True,
+                          timeout=60 * LIMIT_MINUTES)
     if done.returncode:
         raise SystemExit(f"da4ml: {done.stderr[-500:]}")
     layer = (folder / "da4ml/src/layer.v").read_text()
@@ -140,7 +147,8 @@ def ours(weights, thresholds, fabric):
 def cells(source, fabric, folder):
     """(cells, carry cells) of module ``layer``."""
     (folder / "layer.v").write_text(source)
-    tools.find("yosys").run(["-p", f"read_verilog layer.v; {SYNTHESIS[fabric]}; tee -o stat.txt stat"], cwd=folder)
+    tools.find("yosys").run(["-p", f"read_verilog layer.v; {SYNTHESIS[fabric]}; tee -o stat.txt stat"], cwd=folder,
+                            limit_s=60 * LIMIT_MINUTES)
     kinds = {kind: int(count) for count, kind in re.findall(r"^\s+(\d+)\s+(\w+)\s*$", (folder / "stat.txt").read_text(), re.M)}
     carries = sum(count for kind, count in kinds.items() if kind in ("SB_CARRY", "CCU2C", "ALU", "CARRY4"))
     if fabric not in PACKERS:
@@ -152,30 +160,23 @@ def cells(source, fabric, folder):
 
 
 def measured(name, weights, thresholds, fabric, design, python):
-    start, group, counted = time.perf_counter(), None, None
+    start, made, group, counted, carries, by = time.perf_counter(), None, None, None, None, "generator"
     with tempfile.TemporaryDirectory() as folder:
-        if design == "ours":
-            layer = ours(weights, thresholds, fabric)
-            source, group = layer.verilog(), layer.rows
-        else:
-            source, counted = PEERS[design](weights, thresholds, Path(folder), python)
-        made, by, carries = time.perf_counter() - start, "generator", None
-        if design == "ours" or weights.size <= MAPPED:
-            counted, carries = cells(source, fabric, Path(folder))
-            by = PACKERS[fabric][0] if fabric in PACKERS else "yosys"
+        try:
+            if design == "ours":
+                layer = ours(weights, thresholds, fabric)
+                source, group = layer.verilog(), layer.rows
+            else:
+                source, counted = PEERS[design](weights, thresholds, Path(folder), python)
+            made = round(time.perf_counter() - start, 2)
+            if design == "ours" or weights.size <= MAPPED:
+                counted, carries = cells(source, fabric, Path(folder))
+                by = PACKERS[fabric][0] if fabric in PACKERS else "yosys"
+        except (subprocess.TimeoutExpired, tools.ToolUnended):
+            counted, by = None, UNENDED
     return {"circuit": name, "fabric": fabric, "design": design, "cells": counted, "by": by, "carry_cells": carries,
             "cells_per_synapse": counted and round(counted / weights.size, 4), "rows_of_a_group": group,
-            "generation_s": round(made, 2), "all_s": round(time.perf_counter() - start, 1)}
-
-
-def rows_of(name, weights, thresholds, python):
-    for fabric in SYNTHESIS:
-        main = fabric in ("ice40", "xc7")
-        for design in PEERS if python else []:
-            if weights.size <= EVERYWHERE or weights.size <= MAPPED and main or design != "naive" and fabric == "ice40":
-                yield measured(name, weights, thresholds, fabric, design, python)
-        if weights.size <= MAPPED or main:
-            yield measured(name, weights, thresholds, fabric, "ours", python)
+            "generation_s": made, "all_s": round(time.perf_counter() - start, 1)}
 
 
 def voter():
@@ -186,35 +187,66 @@ def voter():
     x = (np.random.default_rng(0).random((1001, 10_000)) < 0.5).astype(np.uint8)
     assert np.array_equal(baked.evaluate(circuit, x)[0], x.sum(axis=0) >= 501)
     counted = sum(isinstance(circuit.nodes[number], Lut) for number in circuit.live())
-    return {"circuit": "EPFL voter", "fabric": "LUT6", "design": "ours", "cells": counted, "by": "generator", "carry_cells": 0,
+    return {"circuit": VOTER, "fabric": "LUT6", "design": "ours", "cells": counted, "by": "generator", "carry_cells": 0,
             "cells_per_synapse": round(counted / 1001, 4), "rows_of_a_group": None, "generation_s": None,
             "all_s": round(time.perf_counter() - start, 1)}
 
 
-def with_new(row):
-    """The rows of the result file with ``row`` in its place; the file is written, so that a long run may be broken off."""
-    file = RESULTS / "area.json"
-    result = json.loads(file.read_text()) if file.exists() else {"rows": []}
-    kept = {(old["circuit"], old["fabric"], old["design"]): old for old in [*result["rows"], row]}
-    order, fabrics, designs = [*circuits(), "EPFL voter"], [*SYNTHESIS, "LUT6"], [*PEERS, "ours"]
-    rows = sorted(kept.values(), key=lambda one: (order.index(one["circuit"]), fabrics.index(one["fabric"]),
-                                                  designs.index(one["design"])))
-    file.write_text(json.dumps(result | {"rows": rows}))
-    return rows
+def cases(found):
+    """(circuit, fabric, design) of all rows; a peer's own count is the same on every fabric, and stands beside iCE40's."""
+    for name, (weights, _) in found.items():
+        for fabric in SYNTHESIS:
+            for design in (*PEERS, "ours"):
+                if design == "ours" or weights.size <= MAPPED or fabric == "ice40" and design != "naive":
+                    yield name, fabric, design
+    yield VOTER, "LUT6", "ours"
+
+
+def by_case(rows):
+    return {(row["circuit"], row["fabric"], row["design"]): row for row in rows}
+
+
+def table(rows):
+    """The rows as a Markdown table."""
+    of = by_case(rows)
+    lines = ["| circuit | fabric | `+` | full adders | da4ml | ours |", "|---|---|---:|---:|---:|---:|"]
+    for name, (weights, _) in circuits().items():
+        for fabric in SYNTHESIS:
+            row = [of.get((name, fabric, design)) for design in (*PEERS, "ours")]
+            if any(row):
+                size = "" if name.startswith("random") else f" ({weights.shape[1]}x{weights.shape[0]})"
+                lines.append(f"| {name}{size} | {fabric} | {' | '.join(map(figure, row))} |")
+    return "\n".join(lines) + "\n"
+
+
+def figure(row):
+    if row is None or row["cells"] is None:
+        return "-" if row is None or row["by"] == "generator" else row["by"]
+    mark = "*" if row["by"] == "generator" else "**" if row["design"] == "ours" else ""
+    return f"{mark}{row['cells']:,} ({row['cells_per_synapse']:.3f}){mark}"
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("circuits", nargs="*", metavar="CIRCUIT", help=f"of {', '.join(circuits())}; default: all")
-    arguments.add_argument("--da4ml", metavar="PYTHON", help="run the peers too, with this Python that has da4ml")
+    arguments.add_argument("words", nargs="?", metavar="WORDS", help="make the rows again that this regular expression finds")
+    arguments.add_argument("--da4ml", metavar="PYTHON", help="make da4ml's rows too, with this Python that has it")
+    arguments.add_argument("--write", action="store_true", help="write the table into docs/baked.md")
     given = arguments.parse_args()
-    for name, (weights, thresholds) in circuits().items():
-        if name in given.circuits or not given.circuits:
-            for new in rows_of(name, weights, thresholds, given.da4ml):
-                print(new, flush=True)
-                rows = with_new(new)
-    rows = with_new(voter())
-    publish("area", rows, versions("yosys", "nextpnr-ice40", "nextpnr-ecp5") | {"da4ml": "0.6.0"})
+    rows = json.loads(FILE.read_text())["rows"] if FILE.exists() else []
+    if given.write:
+        insert(DOCS / "baked.md", "area.py", f"\n{table(rows)}\n")
+        return
+    del sys.argv[1:]        # the file names the command that makes all of it
+    found, of = circuits(), by_case(rows)
+    for case in cases(found):
+        name, fabric, design = case
+        if design == "da4ml 0.6.0" and not given.da4ml:
+            continue
+        if re.search(given.words, " ".join(case)) if given.words else case not in of:
+            of[case] = new = voter() if name == VOTER else measured(name, *found[name], fabric, design, given.da4ml)
+            save("area", [of[own] for own in cases(found) if own in of], versions("yosys", "nextpnr-ice40", "nextpnr-ecp5")
+                 | {"da4ml": "0.6.0"})
+            print(f"{' '.join(case)}: {new['cells']} cells ({new['by']}) in {new['all_s']:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
