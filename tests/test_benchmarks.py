@@ -1,6 +1,11 @@
 """Committed figures: every result file is well formed, and the README says what they say."""
 import importlib.util
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +36,21 @@ def test_readme_says_what_the_results_say(monkeypatch):
     assert text.split(readme.BEGIN)[1].split(readme.END)[0].strip() == readme.results().strip()
 
 
+WRITERS = sorted(found[1] for page in (ROOT / "docs").glob("*.md")
+                 for found in re.finditer(r"^<!-- (?:\w+: )?python benchmarks/(\w+\.py) --write -->$", page.read_text(), re.M))
+
+
+@pytest.mark.parametrize("script", WRITERS)
+def test_page_says_what_the_results_say(script, tmp_path):
+    copied = shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks")
+    done = subprocess.run([sys.executable, f"benchmarks/{script}", "--write"], cwd=tmp_path, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert not done.returncode, done.stderr
+    for page in copied.glob("*.md"):
+        assert page.read_text() == (ROOT / "docs" / page.name).read_text(), page.name
+
+
 def test_records_keep_no_pixel_that_no_table_reads(monkeypatch):
     """On boards pixels come one by one, and the tables gather what each gives: no whole vector is put together."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
@@ -45,7 +65,6 @@ def test_records_keep_no_pixel_that_no_table_reads(monkeypatch):
 
 
 def test_every_page_that_is_linked_exists():
-    import re
     for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if "://" not in target:
