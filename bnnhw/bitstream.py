@@ -19,7 +19,7 @@ from .verify import images_for, summary
 __all__ = ["ClockMissed", "check_link", "identity", "make_bitstream", "update"]
 
 SEEDS = 3       # placements that are tried until the clock is met
-FEW_CELLS, FEW_OF = 8, 0.1      # of a circuit's cells that synthesis may find out to be constants, or equal to others
+FEW_CELLS, FEW_OF = 8, 0.1      # of a circuit's chains and registers that synthesis may find out to be constants
 
 
 class ClockMissed(implement.ImplementError):
@@ -80,17 +80,19 @@ def _check_memories(plan, device, cells):
 def _check_circuits(source, cells):
     """Refuse a netlist in which synthesis took circuits apart that were emitted as cells.
 
-    The cells ``u1, u2, ...`` of a module that stands in ``source`` as cells are called ``core. ... .INSTANCE.u1`` in the netlist.
+    The cells of a module that stands in ``source`` as cells are called ``core. ... .INSTANCE.f1`` in the netlist, or u1, ... . Of
+    tables, f, each one must be there; of chains and registers, u, synthesis may find some out to be constants.
     """
     emitted = dict(re.findall(r"^module (\w+) \((.*?)^endmodule", source, re.M | re.S))
-    kept = Counter(path for path in re.findall(r"\\(core\.\S+)\.u\d+ +\(", cells))
+    kept = Counter(re.findall(r"\\(core\.\S+\.[fu])\d+ +\(", cells))
     for top, body in re.findall(rf"^module \\{TOP}\.(core\.\S+) ?\((.*?)^endmodule", source, re.M | re.S):
         for name, instance in re.findall(r"^  (\w+) (\w+) \(", body, re.M):
-            wanted = len(re.findall(r"^  \w+ .*\bu\d+ \(", emitted.get(name, ""), re.M))
-            found = kept[f"{top}.{instance}"]
-            if wanted - found > max(FEW_CELLS, FEW_OF * wanted):
-                raise implement.ImplementError(f"layer {top.split('.')[1]!r}: its circuit was emitted as {wanted} cells, of "
-                                               f"which synthesis left {found}: it took them apart")
+            for initial, what in (("f", "tables"), ("u", "cells of chains and registers")):
+                wanted = len(re.findall(rf"^  \w+ .*\b{initial}\d+ \(", emitted.get(name, ""), re.M))
+                found = kept[f"{top}.{instance}.{initial}"]
+                if wanted - found > (0 if initial == "f" else max(FEW_CELLS, FEW_OF * wanted)):
+                    raise implement.ImplementError(f"layer {top.split('.')[1]!r}: its circuit was emitted with {wanted} {what}, of "
+                                                   f"which synthesis left {found}: it took them apart")
 
 
 def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=None, narrator):

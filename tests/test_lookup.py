@@ -1,6 +1,9 @@
 # amaranth: UnusedElaboratable=no
 """Lookup tables, votes and tournament in gateware: exact, to the cycle of the model, and as stages in Verilog."""
 
+import re
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +22,7 @@ from bnnhw.sparse import GroupSum, Lookup, Thermometer
 from bnnhw.stages import FoldingError, LookupClassStage, LookupStage
 from bnnhw.stages.clusters import clustered
 
+from . import baked_rig as rig
 from .beside import drive
 from .circuits import in_amaranth
 
@@ -226,6 +230,25 @@ def test_in_cells(fabric, blocks):
         at = cells.index(init) + len(f"{init}(16'h")
         wrong = cells[:at] + f"{0xffff ^ int(cells[at:at + 4], 16):04x}" + cells[at + 4:]
         assert not np.array_equal(netlist.run(plan, wrong, x, device).beats[:, 0], want)
+
+
+@pytest.mark.parametrize("fabric, fan_in, of_a_table", [
+    ("ice40", 4, {"SB_LUT4": 1}), ("ice40", 6, {"SB_LUT4": 4 + 3}), ("gowin", 4, {"LUT": 1}), ("gowin", 5, {"LUT": 2 + 1}),
+    ("ecp5", 4, {"LUT": 1}), ("ecp5", 6, {"LUT": 4, "PFUMX": 2, "L6MUX21": 1}),
+    ("ecp5", 7, {"LUT": 8 + 1, "PFUMX": 4, "L6MUX21": 2}), ("xc7", 6, {"LUT": 1}), ("xc7", 8, {"LUT": 4 + 3})])
+def test_cells_of_a_table(fabric, fan_in, of_a_table, tmp_path):
+    """Before synthesis and after it, each neuron that is used is one cell of the fabric, or its Shannon expansion."""
+    rng = np.random.default_rng(0)
+    layers = [([rng.permutation(inputs)[:fan_in].tolist() for _ in range(size)],
+               [int.from_bytes(rng.bytes(2**fan_in // 8), "little") for _ in range(size)]) for inputs, size in ((9, 14), (14, 9))]
+    neurons = len({index for wires in layers[1][0] for index in wires}) + 9
+    made = baked_tables.tables(9, layers, 9, fabric, depth=3)      # groups of one neuron need no cells to count votes
+    text = made.verilog("m")
+    netlist = rig.synthesized({"m": (made.circuit.only(9), text)}, fabric, tmp_path)
+    for cells in (text, netlist):
+        kinds = re.findall(r"^  (\w+) (?:#\((?:.*|\n(?:    .*\n)*  )\) )?(?:\\i_m\.)?[fu]\d+ *\(", cells, re.M)
+        found = Counter(re.sub(r"^LUT\d$", "LUT", kind) for kind in kinds if not re.search("FF|FDRE", kind))
+        assert found == {kind: neurons * count for kind, count in of_a_table.items()}
 
 
 def test_a_wrong_table_is_named():

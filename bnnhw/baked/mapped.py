@@ -40,7 +40,9 @@ class Mapped(Writer):
         """Write a table of the circuit, or its complement."""
         flips = sum(self.inverted[source] << k for k, source in enumerate(node.inputs))
         table = sum((node.table >> (m ^ flips) & 1 ^ inverse) << m for m in range(1 << len(node.inputs)))
+        self.initial = "f"
         self.lut(target, table, [self.plain[source] for source in node.inputs])
+        self.initial = "u"
 
     def agrees(self, literal):
         """Whether ``literal`` is there without an inverter; constants are."""

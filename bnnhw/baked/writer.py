@@ -17,10 +17,14 @@ def _connections(named):
 
 
 class Writer:
-    """Module ``name`` with inputs x, and clk and en where there are registers, and outputs y."""
+    """Module ``name`` with inputs x, and clk and en where there are registers, and outputs y.
+
+    Cells are called u1, u2, ...; those of :class:`.mapped.Mapped` that are tables of the circuit f1, f2, ...
+    """
     def __init__(self, circuit, name):
         self.circuit = circuit
         self.name = name
+        self.initial = "u"
         self.lines = []
         self.cells = Counter()
 
@@ -28,7 +32,7 @@ class Writer:
         """Write a cell of ``kind`` with its settings and pins (dicts of Verilog)."""
         self.cells[kind] += 1
         settings = f" #({_connections(settings)})" if settings else ""
-        self.line(f"{kind}{settings} u{self.cells.total()} ({_connections(pins)});")
+        self.line(f"{kind}{settings} {self.initial}{self.cells.total()} ({_connections(pins)});")
 
     def line(self, text):
         self.lines.append(text)
