@@ -12,11 +12,14 @@ n / 2, and the layers of the shipped networks TFC and SFC (rows that give scores
 (tables; da4ml's cost). What has not ended after :data:`LIMIT_MINUTES` is ended, and ``by`` says so.
 
 Cells: iCE40 ICESTORM_LC and ECP5 TRELLIS_COMB as nextpnr packs them; Gowin LUTs and ALUs, xc7 LUTs without CARRY4 by yosys.
-Wide multiplexers are switched off. There are no registers. Every layer of ours is compared with plain integer arithmetic first.
-Last the EPFL benchmark circuit "voter", in LUT6s.
+Wide multiplexers are switched off. There are no registers. Every layer of ours is compared with plain integer arithmetic first,
+on random vectors and on some that just reach a threshold or just do not. Last the EPFL benchmark circuit "voter", in LUT6s,
+proven, and written to build/voter.blif. Rows that other versions of the tools made are made anew. ``verilog``: how the SHA-256 of
+ours begins.
 """
 
 import argparse
+import hashlib
 import json
 import re
 import subprocess
@@ -29,11 +32,11 @@ import numpy as np
 from amaranth import *
 from amaranth.back import verilog
 from page import DOCS, insert
-from table import RESULTS, save, versions
+from table import RESULTS, publish, save, versions
 
 from bnnhw import baked, models, tools
 from bnnhw.baked.circuit import Lut
-from bnnhw.baked.voting import check, threshold
+from bnnhw.baked.voting import blif, check, threshold
 from bnnhw.gateware.luts import Tables
 from bnnhw.gateware.popcount import reaches_literal
 from bnnhw.operations import Dense, Threshold
@@ -47,7 +50,9 @@ SYNTHESIS = {
 PACKERS = {"ice40": ("nextpnr-ice40", ["--hx8k", "--package", "ct256"], "ICESTORM_LC"),
            "ecp5": ("nextpnr-ecp5", ["--85k"], "TRELLIS_COMB")}
 EMPTY_LCS = 2       # what nextpnr-ice40 reports for a design without logic: its constant drivers
-VOTER = "EPFL voter"
+VOTER, VOTER_BEST = "EPFL voter", 1_166     # LUT6s: the best size that the suite lists
+DA4ML_NAME = "da4ml 0.6.0"
+TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5")
 FILE = RESULTS / "area.json"
 RANDOM = ((64, 16), (64, 64), (256, 64), (256, 256))
 MAPPED = 20_000     # synapses up to which peers are mapped
@@ -133,12 +138,23 @@ def da4ml(weights, thresholds, folder, python):
     return "\n".join([*parts, layer]), int(float(done.stdout))
 
 
-PEERS = {"naive": naive, "full adders": full_adders, "da4ml 0.6.0": da4ml}
+PEERS = {"naive": naive, "full adders": full_adders, DA4ML_NAME: da4ml}
+
+
+def vectors(weights, thresholds):
+    """4,096 random ones, and for each row one that just reaches its threshold and one that just does not: uint8 (n_in, some)."""
+    rng = np.random.default_rng(1)
+    found = rng.integers(0, 2, (weights.shape[1], 4096 + 2 * len(weights)), dtype=np.uint8)
+    for k, (row, least) in enumerate(zip(weights, thresholds.tolist(), strict=True)):
+        for at, agree in ((2 * k, least), (2 * k + 1, least - 1)):
+            if 0 <= agree <= len(row):
+                found[:, at] = row < 0
+                found[rng.permutation(len(row))[:agree], at] ^= 1
+    return found
 
 
 def ours(weights, thresholds, fabric):
-    layer = baked.layer(weights, thresholds, fabric)
-    x = np.random.default_rng(1).integers(0, 2, (weights.shape[1], 4096), dtype=np.uint8)
+    layer, x = baked.layer(weights, thresholds, fabric), vectors(weights, thresholds)
     expected = (weights @ (2 * x.astype(int) - 1) + weights.shape[1]) // 2 >= thresholds[:, None]
     assert np.array_equal(baked.evaluate(layer.circuit, x), expected)
     return layer
@@ -160,12 +176,13 @@ def cells(source, fabric, folder):
 
 
 def measured(name, weights, thresholds, fabric, design, python):
-    start, made, group, counted, carries, by = time.perf_counter(), None, None, None, None, "generator"
+    start, made, group, digest, counted, carries, by = time.perf_counter(), None, None, None, None, None, "generator"
     with tempfile.TemporaryDirectory() as folder:
         try:
             if design == "ours":
                 layer = ours(weights, thresholds, fabric)
                 source, group = layer.verilog(), layer.rows
+                digest = digest_of(source)
             else:
                 source, counted = PEERS[design](weights, thresholds, Path(folder), python)
             made = round(time.perf_counter() - start, 2)
@@ -176,7 +193,11 @@ def measured(name, weights, thresholds, fabric, design, python):
             counted, by = None, UNENDED
     return {"circuit": name, "fabric": fabric, "design": design, "cells": counted, "by": by, "carry_cells": carries,
             "cells_per_synapse": counted and round(counted / weights.size, 4), "rows_of_a_group": group,
-            "generation_s": made, "all_s": round(time.perf_counter() - start, 1)}
+            "verilog": digest, "generation_s": made, "all_s": round(time.perf_counter() - start, 1)}
+
+
+def digest_of(source):
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
 def voter():
@@ -187,9 +208,13 @@ def voter():
     x = (np.random.default_rng(0).random((1001, 10_000)) < 0.5).astype(np.uint8)
     assert np.array_equal(baked.evaluate(circuit, x)[0], x.sum(axis=0) >= 501)
     counted = sum(isinstance(circuit.nodes[number], Lut) for number in circuit.live())
+    file, text = Path("build/voter.blif"), blif(circuit, "voter")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(text)
+    print(f"{VOTER}: {counted} LUT6s, proven by composition (best listed: {VOTER_BEST:,}), in {file}")
     return {"circuit": VOTER, "fabric": "LUT6", "design": "ours", "cells": counted, "by": "generator", "carry_cells": 0,
-            "cells_per_synapse": round(counted / 1001, 4), "rows_of_a_group": None, "generation_s": None,
-            "all_s": round(time.perf_counter() - start, 1)}
+            "cells_per_synapse": round(counted / 1001, 4), "rows_of_a_group": None, "verilog": digest_of(text),
+            "generation_s": None, "all_s": round(time.perf_counter() - start, 1)}
 
 
 def cases(found):
@@ -232,21 +257,39 @@ def main():
     arguments.add_argument("--da4ml", metavar="PYTHON", help="make da4ml's rows too, with this Python that has it")
     arguments.add_argument("--write", action="store_true", help="write the table into docs/baked.md")
     given = arguments.parse_args()
-    rows = json.loads(FILE.read_text())["rows"] if FILE.exists() else []
+    kept = json.loads(FILE.read_text()) if FILE.exists() else {"versions": {}, "rows": []}
     if given.write:
-        insert(DOCS / "baked.md", "area.py", f"\n{table(rows)}\n")
+        insert(DOCS / "baked.md", "area.py", f"\n{table(kept['rows'])}\n")
         return
-    del sys.argv[1:]        # the file names the command that makes all of it
-    found, of = circuits(), by_case(rows)
+    if given.da4ml:
+        check_da4ml(given.da4ml)
+    sys.argv[1:] = ["--da4ml", "PYTHON"]        # what makes all of the file
+    found, tools_now = circuits(), versions(*TOOLS) | {"da4ml": DA4ML_NAME.split()[1]}
+    of = by_case(kept["rows"]) if all(kept["versions"].get(name) == tools_now[name] for name in (*TOOLS, "da4ml")) else {}
     for case in cases(found):
         name, fabric, design = case
-        if design == "da4ml 0.6.0" and not given.da4ml:
+        if design == DA4ML_NAME and not given.da4ml:
             continue
         if re.search(given.words, " ".join(case)) if given.words else case not in of:
             of[case] = new = voter() if name == VOTER else measured(name, *found[name], fabric, design, given.da4ml)
-            save("area", [of[own] for own in cases(found) if own in of], versions("yosys", "nextpnr-ice40", "nextpnr-ecp5")
-                 | {"da4ml": "0.6.0"})
+            save("area", rows_in_order(found, of), tools_now)
             print(f"{' '.join(case)}: {new['cells']} cells ({new['by']}) in {new['all_s']:.0f} s", flush=True)
+    publish("area", rows_in_order(found, of), tools_now)
+
+
+def rows_in_order(found, of):
+    return [of[case] for case in cases(found) if case in of]
+
+
+def check_da4ml(python):
+    """Refuse a Python without this version of da4ml."""
+    command = [python, "-c", "import importlib.metadata; print('da4ml', importlib.metadata.version('da4ml'))"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except OSError as error:
+        raise SystemExit(f"error: {error}") from None
+    if said != DA4ML_NAME:
+        raise SystemExit(f"error: {python} has {said or 'no da4ml'}, not {DA4ML_NAME}")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,36 @@ def test_readme_says_what_the_results_say(monkeypatch):
     assert text.split(readme.BEGIN)[1].split(readme.END)[0].strip() == readme.results().strip()
 
 
+def of_benchmarks(monkeypatch, name):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module(name)
+
+
+def area_rows():
+    return json.loads((ROOT / "benchmarks" / "results" / "area.json").read_text())["rows"]
+
+
+AREA_QUICK = ("random 64x16", "mnist-tfc 4")
+
+
+@pytest.mark.parametrize("circuit", [pytest.param(name, marks=[] if name in AREA_QUICK else pytest.mark.slow)
+                                     for name in sorted({row["circuit"] for row in area_rows()} - {"EPFL voter"})])
+def test_area_is_of_this_code(monkeypatch, circuit):
+    """The Verilog whose cells were counted is what comes out today."""
+    area = of_benchmarks(monkeypatch, "area")
+    weights, thresholds = area.circuits()[circuit]
+    own = [row for row in area_rows() if row["circuit"] == circuit and row["design"] == "ours"]
+    assert {row["fabric"]: area.digest_of(area.baked.layer(weights, thresholds, row["fabric"]).verilog()) for row in own} \
+        == {row["fabric"]: row["verilog"] for row in own} and own
+
+
+def test_ours_are_the_fewest_cells(monkeypatch):
+    """Of every circuit on every fabric that has a peer: what the docs say."""
+    rows = of_benchmarks(monkeypatch, "area").by_case(area_rows())
+    fewer = {case: row["cells"] > rows[*case[:2], "ours"]["cells"] for case, row in rows.items() if case[2] != "ours" and row["cells"]}
+    assert len(fewer) > 40 and all(fewer.values())
+
+
 WRITERS = sorted(found[1] for page in (ROOT / "docs").glob("*.md")
                  for found in re.finditer(r"^<!-- (?:\w+: )?python benchmarks/(\w+\.py) --write -->$", page.read_text(), re.M))
 
@@ -53,8 +83,7 @@ def test_page_says_what_the_results_say(script, tmp_path):
 
 def test_records_keep_no_pixel_that_no_table_reads(monkeypatch):
     """On boards pixels come one by one, and the tables gather what each gives: no whole vector is put together."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    records = importlib.import_module("records")
+    records = of_benchmarks(monkeypatch, "records")
     found = {}
     for name, (network, where, *_, clock_hz) in records.CASES.items():
         if where in boards.names():
