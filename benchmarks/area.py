@@ -19,7 +19,6 @@ ours begins.
 """
 
 import argparse
-import hashlib
 import json
 import re
 import subprocess
@@ -32,7 +31,7 @@ import numpy as np
 from amaranth import *
 from amaranth.back import verilog
 from page import DOCS, insert
-from table import RESULTS, publish, save, versions
+from table import RESULTS, digest_of, publish, save, versions
 
 from bnnhw import baked, models, tools
 from bnnhw.baked.circuit import Lut
@@ -194,10 +193,6 @@ def measured(name, weights, thresholds, fabric, design, python):
     return {"circuit": name, "fabric": fabric, "design": design, "cells": counted, "by": by, "carry_cells": carries,
             "cells_per_synapse": counted and round(counted / weights.size, 4), "rows_of_a_group": group,
             "verilog": digest, "generation_s": made, "all_s": round(time.perf_counter() - start, 1)}
-
-
-def digest_of(source):
-    return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
 def voter():

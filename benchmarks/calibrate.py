@@ -11,7 +11,6 @@ cells. Rows whose ``use`` is "kept out" take no part.
 """
 
 import argparse
-import hashlib
 import json
 import math
 import re
@@ -23,14 +22,14 @@ from pathlib import Path
 import designs
 import grid
 import numpy as np
-from table import RESULTS, versions
+from table import RESULTS, digest_of, versions
 
 from bnnhw import devices, estimate, implement, planfile, tools
 from bnnhw.estimate.figures import CONSTANTS, SIZE, speed
 from bnnhw.estimate.packing import packed
 from bnnhw.files import atomic_write
 
-__all__ = ["compared", "digest", "fit", "measured", "outdated", "page", "rows_of"]
+__all__ = ["compared", "fit", "measured", "outdated", "page", "rows_of"]
 
 FILE = RESULTS / "calibration.json"
 CONSTANTS_FILE = Path(__file__).parent.parent / "bnnhw" / "estimate" / CONSTANTS
@@ -49,7 +48,6 @@ START = {"ice40-u": {"path": 3, "levels": 2.0, "carry": 0.3, "bram": 4, "countin
 NEAR = 0.1          # a relative error of a constant counts as one of so much in a design
 ROUNDS = 20
 HOW = ("packed", "routed")
-DIGITS = 16         # of a digest of Verilog
 FEW = 50            # cells or flip-flops: that much in a hundred more or less of less than this matters to nobody
 GOAL_HZ = {"ice40-u": 50e6, "ice40-hx": 120e6, "ecp5": 150e6, "gowin-gw1n": 120e6, "gowin-gw2a": 200e6}
 TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin")
@@ -73,7 +71,7 @@ def measured(use, line, device_name, routed):
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         text, top, constraints = designs.verilog_of(line, plan, device)
-        verilog = digest(text)
+        verilog = digest_of(text)
         if constraints is None:
             text += designs.harness(text, top) if routed else designs.plain(text, top)
             top = designs.HARNESS if routed else designs.PLAIN
@@ -91,18 +89,13 @@ def measured(use, line, device_name, routed):
             "seconds": round(time.perf_counter() - start, 1)}
 
 
-def digest(text):
-    """What stands for Verilog in a row."""
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
-
-
 def outdated(row):
     """Whether the design of a row is other Verilog now than when it was measured. Of rows from before that was recorded it is
     taken that it is not."""
     if row["verilog"] is None:
         return False
     text, *_ = designs.verilog_of(row["design"], row["plan"], devices.find(row["device"]))
-    return digest(text) != row["verilog"]
+    return digest_of(text) != row["verilog"]
 
 
 def _path(path):

@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from table import RESULTS, publish, versions
+from table import RESULTS, digest_of, publish, versions
 
 from bnnhw import accelerator, boards, devices, folding, implement, models, netlist, planfile, tools, verify
 from bnnhw.lower import lower
@@ -91,22 +91,28 @@ def on_board(network, board, images, clock_hz):
                    "--verify", str(images), "--bitstream", "--verify-netlist", str(images), "-o", f"{folder}/out"]
         subprocess.run(command, check=True)
         facts = json.loads(Path(folder, "out", "report.json").read_text())
+        digest = digest_of(Path(folder, "out", f"{network}_cells.v").read_text())
     device, verified = facts["device"], facts["verified"]
     cycles = behind_the_last_pixel(plan, verified)
     return {"cells": device["luts"], "cells_limit": device["luts_limit"], "flipflops": device["ffs"],
             "block_rams": device["brams"], "fmax_mhz": round(device["fmax_hz"] / 1e6, 2), "seed_of_placement": device["seed"],
             "latency_cycles": cycles, "latency_ns": round(cycles / device["fmax_hz"] * 1e9),
             "board_interval_cycles": verified["interval_cycles"], "right_in_verilog": verified["right"],
-            "right_in_netlist": facts["netlist"]["right"], "all_s": round(time.perf_counter() - start)}
+            "right_in_netlist": facts["netlist"]["right"], "verilog": digest, "all_s": round(time.perf_counter() - start)}
+
+
+def plan_of_fabric(network, fabric, clock_hz):
+    return folding.fold(network, lower(network), clock_hz=int(clock_hz), fps=1, fabric=fabric)
 
 
 def synthesized(network, fabric, images, clock_hz):
     start, found = time.perf_counter(), models.load(network)
-    plan = folding.fold(found.network, lower(found.network), clock_hz=int(clock_hz), fps=1, fabric=fabric)
+    plan = plan_of_fabric(found.network, fabric, clock_hz)
     verified = verify.in_verilog(plan, accelerator.verilog(plan), images, dataset=found.provenance["dataset"])
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        (folder / "cells.v").write_text(accelerator.verilog(plan, cells=True).replace('"block"', '"logic"'))
+        cells = accelerator.verilog(plan, cells=True)
+        (folder / "cells.v").write_text(cells.replace('"block"', '"logic"'))
         tools.find("yosys").run(["-p", f"read_verilog cells.v; {SYNTHESIS}; write_verilog -noattr netlist.v; "
                                  "tee -o stat.txt stat"], cwd=folder)
         counted = re.findall(r"^\s+(\d+)\s+(\w+)\s*$", (folder / "stat.txt").read_text(), re.M)
@@ -119,7 +125,7 @@ def synthesized(network, fabric, images, clock_hz):
             "block_rams": sum(count for kind, count in kinds.items() if kind.startswith("RAMB")), "fmax_mhz": None,
             "seed_of_placement": None, "latency_cycles": cycles, "latency_ns": None,
             "board_interval_cycles": verified["interval_cycles"],
-            "right_in_verilog": verified["right"], "right_in_netlist": checked["right"],
+            "right_in_verilog": verified["right"], "right_in_netlist": checked["right"], "verilog": digest_of(cells),
             "all_s": round(time.perf_counter() - start)}
 
 

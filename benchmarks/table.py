@@ -1,5 +1,6 @@
 """What every benchmark shares: a table on the terminal, and benchmarks/results/NAME.json with versions."""
 
+import hashlib
 import importlib.metadata
 import json
 import platform
@@ -12,7 +13,7 @@ from rich.table import Table
 from bnnhw import tools
 from bnnhw.files import atomic_write
 
-__all__ = ["publish", "save", "versions"]
+__all__ = ["digest_of", "publish", "save", "versions"]
 
 RESULTS = Path(__file__).parent / "results"
 WIDTH = 220         # of a table: wide ones should not be squeezed
@@ -25,6 +26,11 @@ def versions(*programs, packages=()):
     found |= {name: importlib.metadata.version(name) for name in (*PACKAGES, *packages)}
     found |= {name: tools.find(name).version for name in programs}
     return found
+
+
+def digest_of(text):
+    """How the SHA-256 of a text begins: of which Verilog a row is."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def publish(name, rows, found):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bnnhw import boards, models
+from bnnhw import accelerator, boards, models
 from bnnhw.gateware.width import DownConverter
 
 ROOT = Path(__file__).parent.parent
@@ -57,6 +57,18 @@ def test_area_is_of_this_code(monkeypatch, circuit):
     own = [row for row in area_rows() if row["circuit"] == circuit and row["design"] == "ours"]
     assert {row["fabric"]: area.digest_of(area.baked.layer(weights, thresholds, row["fabric"]).verilog()) for row in own} \
         == {row["fabric"]: row["verilog"] for row in own} and own
+
+
+def test_records_are_of_this_code(monkeypatch):
+    """So is the Verilog of the records."""
+    records, found = of_benchmarks(monkeypatch, "records"), {}
+    for name, (network, where, _, clock_hz) in records.CASES.items():
+        network = models.load(network).network
+        plan = records.plan_of_fabric(network, where, clock_hz) if where == "xc7" else \
+            records.plan_of(network, boards.find(where), clock_hz)
+        found[name] = records.digest_of(accelerator.verilog(plan, cells=True))
+    rows = json.loads((ROOT / "benchmarks" / "results" / "records.json").read_text())["rows"]
+    assert found == {row["name"]: row["verilog"] for row in rows}
 
 
 def test_ours_are_the_fewest_cells(monkeypatch):

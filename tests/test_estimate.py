@@ -77,7 +77,7 @@ def test_a_changed_component_is_noticed(calibrate, monkeypatch, tmp_path):
     def measured(use, line, device, routed):
         made.append(line)
         text, *_ = calibrate.designs.verilog_of(line, "", devices.find(device))
-        return {"use": use, "design": line, "device": device, "verilog": calibrate.digest(text), "plan": "",
+        return {"use": use, "design": line, "device": device, "verilog": calibrate.digest_of(text), "plan": "",
                 **dict.fromkeys((f"fmax_mhz_seed_{seed}" for seed in calibrate.SEEDS), None)}
     lines = ["slice bits=12", "slice bits=60", "fork bits=8 first=0 second=0"]
     monkeypatch.setattr(calibrate, "measured", measured)
