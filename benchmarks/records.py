@@ -3,8 +3,9 @@
     python benchmarks/records.py [NAME ...]
 
 NAMEs are those of :data:`CASES`; what is not run keeps the rows that the result file has. On boards the whole top counts:
-encoder, tables, votes, argmax, AXI4-Stream, link to the host, PLL. All test images go through Verilog and through a synthesized
-netlist, every integer compared: of the very top that is placed, or, where that is slow to simulate, of the same network with
+encoder, tables, votes, argmax, AXI4-Stream, link to the host, PLL. All test images go through Verilog, where every layer's signs,
+the votes and the class are compared, and through a synthesized netlist, where the class is. Simulated is the accelerator, without
+link and PLL: that of the very top that is placed, or, where that is slow to simulate, of another plan of the same network with
 all its inputs side by side, an image per clock; ``images_through_board`` go through the former at least. ``interval_cycles`` is
 always that of the latter. A latency is from the last pixel's cycle to the class. On xc7, for which no open tool routes, it is the
 accelerator with AXI4-Stream, as synthesized, without block RAMs (yosys has no models of them); ``cells`` are LUTs, inverters
