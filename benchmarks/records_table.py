@@ -46,7 +46,8 @@ def dense():
     (r,), command, file = read("unfolded")
     facts = [f"{r['right'] / r['images_in_verilog']:.2%}".replace("%", " %"), f"{r['cells']:,} of {r['cells_limit']:,} cells",
              f"{r['fmax_mhz']} MHz", f"latency {r['latency_cycles']} cycles, {r['latency_ns']:.0f} ns",
-             f"{r['cycles_per_image']} cycle per image with all pixels at once, {r['core_images_per_s'] / 1e6:.2f} million images/s"]
+             f"{r['cycles_per_image']} cycle per image with all pixels at once, "
+             f"{r['core_images_per_s'] / 1e6:.2f} million images/s"]
     exact = f"{r['images_in_board_netlist']:,} images; {r['images_in_netlist']:,} with all pixels at once"
     yield (f"`{r['network']}` unfolded, {r['weights']:,} weights, {PLACES[r['board']]}", "; ".join(facts), exact, command, file,
            "[more](baked.md#all-of-tfc-an-image-per-clock)")
@@ -68,7 +69,8 @@ def circuits():
     for r in rows:
         if r["circuit"] == CIRCUIT and r["design"] == "ours":
             aim = f" (aim: {AIMS[r['fabric']]})" if r["fabric"] in AIMS else ""
-            yield (f"{r['circuit']}, {FABRICS[r['fabric']]}", f"{r['cells']:,} cells, {r['cells_per_synapse']:.3f} per synapse{aim}",
+            yield (f"{r['circuit']}, {FABRICS[r['fabric']]}",
+                   f"{r['cells']:,} cells, {r['cells_per_synapse']:.3f} per synapse{aim}",
                    "circuit, 4,096 random vectors", command, file, "[more](baked.md#figures)")
     voter = next(r for r in rows if r["circuit"] == "EPFL voter")
     yield ("EPFL's voter, at least 501 of 1,001", f"{voter['cells']:,} LUT6 ({LISTED:,} listed)", "proven, by composition",
