@@ -25,7 +25,7 @@ class Fabric:
 FABRICS = {"ice40": Fabric(counters, ice40), "ecp5": Fabric(counters, ecp5), "gowin": Fabric(counters, gowin),
            "xc7": Fabric(wide, xc7)}
 # rows of a group that are tried, up to so many inputs
-GROUPS = {16: (1, 2, 3), 128: (3, 4), 320: (4,), 640: (4, 5), None: (5, 6)}
+GROUPS = {16: (1, 2, 3), 128: (3, 4), 640: (4, 5), None: (5, 6)}
 
 
 @dataclass(frozen=True)
