@@ -7,6 +7,7 @@ import pytest
 
 from bnnhw import accelerator, datasets, folding, models, reference, simulate, verify
 from bnnhw.lower import lower
+from bnnhw.simulator import Simulator, encode
 
 DENSE = {"mnist-tfc": 9_450, "mnist-sfc": 9_730}     # right of 10,000, at least
 CONVOLUTIONAL = {"mnist-cnn-small": 9_700, "mnist-cnn": 9_850, "fashion-residual": 8_600, "fashion-cnn": 8_900,
@@ -69,6 +70,21 @@ def test_verilog_is_exact(name, count):
     right, _ = reference.accuracy(plan.network, images[:count, ..., None], labels[:count])
     assert facts["right"] == right
     assert len(facts["edges_compared"]) == len(plan.stages) - 1
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "mnist-lut4")) for name in SPARSE])
+def test_tables_are_exact(name):
+    """Every table's output, every vote and class, an image per clock: what the records are, with fewer images."""
+    found = models.load(name)
+    plan = folding.fold(found.network, lower(found.network), clock_hz=24_000_000, fps=24_000_000)
+    x, labels = verify.images_for(found.network, 200, found.provenance["dataset"])
+    simulator = Simulator.of_plan(plan, accelerator.verilog(plan), taps=accelerator.taps(plan), optimize="-O0")
+    result = simulator.run(encode(found.network, x), taps=True)
+    verify.check_timing(plan, result)
+    facts = verify.summary(found.network, x, labels, result, "Verilog")
+    tables = {op.name for op in found.network.operations.values() if op.kind == "Lookup"}
+    assert facts["mismatches"] == 0 and facts["interval_cycles"] == 1 and tables < set(facts["edges_compared"])
+    assert facts["right"] == (reference.run(found.network, x)["class"] == labels).sum()
 
 
 def test_stalls_do_not_matter():
