@@ -147,6 +147,19 @@ def test_cells(fabric, tmp_path):
         assert np.array_equal(y[name], expected), name
 
 
+@pytest.mark.parametrize("n_in, n_out", [pytest.param(64, 16), *(pytest.param(*size, marks=pytest.mark.slow)
+                                                                for size in ((256, 64), (700, 12)))])
+@pytest.mark.parametrize("fabric", baked.FABRICS)
+def test_cells_of_large_layers(fabric, n_in, n_out, tmp_path):
+    """Of the sizes that benchmarks/area.py counts, and of one with groups of five or six rows and leaves of several blocks."""
+    weights = np.random.default_rng(0).integers(0, 2, (n_out, n_in)) * 2 - 1
+    made = baked.layer(weights, np.full(n_out, n_in // 2), fabric)
+    assert n_in < 700 or made.rows in (5, 6)
+    x, circuits = rig.vectors(weights, n_in // 2, 500), {"large": (made.circuit, made.verilog("large"))}
+    y = rig.run(circuits, {"large": x}, rig.synthesized(circuits, fabric, tmp_path))
+    assert np.array_equal(y["large"], rig.matches(weights, x) >= n_in // 2)
+
+
 @pytest.mark.parametrize("weights, thresholds, fabric, message", [
     ([[1, 2]], [1], "ice40", r"weights must be -1, 0 or \+1 in an array \(n_out, n_in\), not int64 \(1, 2\)"),
     ([1, 1], [1], "ice40", r"weights must be .*, not int64 \(2,\)"),
