@@ -30,7 +30,6 @@ FRAMES = 5          # frames on their way at once, and two, for which the flags 
 
 @functools.lru_cache(maxsize=1 << 16)
 def _folded(stage, options, device):
-    check(device)
     return evaluate(parts_of(stage, options, device.family), device)
 
 
@@ -62,9 +61,9 @@ def of_stage(stage, options, device):
     EstimateError
         The device's family has not been calibrated.
     """
+    check(device)
     if getattr(options, "style", "folded") == "folded":
         return _folded(stage, options, _alike(device))
-    check(device)
     found = cached(stage, options, device)
     depth_ns = options.depth * LEVEL_NS[device.family]
     if found is not None:
