@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bnnhw import boards, devices, estimate, implement, models
+from bnnhw import boards, devices, estimate, folding, implement, models
 from bnnhw.estimate import figures, memory, packing
 from bnnhw.estimate.stages import _different
 from bnnhw.lower import lower
 from bnnhw.plan import Plan
+from bnnhw.planner.goals import Planner
 from bnnhw.stages import ConvStage, DenseStage
 from bnnhw.stages.base import BufferOptions
 from bnnhw.stages.conv import ConvOptions
@@ -222,6 +223,18 @@ def test_what_has_no_figures_says_so(name):
         estimate.of_stage(dense(), FoldedOptions(pe=1, simd=1, memory="bram"), device)
     with pytest.raises(estimate.EstimateError, match=message):
         estimate.of_plan(plan_of("mnist-tfc"), device)
+
+
+@pytest.mark.parametrize("name, board", [("mnist-lut4", "icebreaker"), ("fashion-lut4", "icebreaker"), ("mnist-lut4", "hx8k")])
+def test_rates_of_tables_are_those_of_the_device(calibrate, name, board):
+    """Of whole networks as boards.py routed them, by the usual plan; an HX8K's tables take half of a UP5K's time."""
+    rows = json.loads((BENCHMARKS / "results" / "boards.json").read_text())["rows"]
+    row = next(row for row in rows if (row["network"], row["board"], row["options"]) == (name, board, ""))
+    where, network = boards.find(board), models.load(name).network
+    device = devices.find(where.device)
+    plan = folding.choose(network, Planner(lower(network), device, where.clock_hz, where, fabric=device.family)).plan
+    error = estimate.of_plan(plan, device).fmax_hz / 1e6 / row["fmax_mhz"] - 1
+    assert plan.cycles_per_inference == row["cycles_per_image"] and abs(error) < calibrate.RATE_LIMIT, error
 
 
 @pytest.mark.parametrize("words, numbers, width", [(1, 3, 4), (2, 5, 3), (5, 4, 7), (16, 30, 1), (20, 3, 12)])

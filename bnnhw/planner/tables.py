@@ -13,7 +13,6 @@ from fractions import Fraction
 
 from .. import estimate
 from ..estimate.figures import whole
-from ..estimate.whole import LEVEL_NS
 from ..stages.base import BufferOptions
 from ..stages.dense import weight_bits
 from ..stages.windowed import WindowStage
@@ -22,6 +21,9 @@ from .search import Choice, Problem, Step
 __all__ = ["branch_words", "buffer_words", "candidates", "choices_of", "lag", "tables"]
 
 ANY_FABRIC = "ice40"
+# A table or chain between registers: a circuit is of a fabric, and as deep as the fabric's slowest device has time for. A faster
+# one, the HX8K, gets the same circuit; what it reaches there is bnnhw.estimate's to say.
+LEVEL_NS = {"ice40": 8, "ecp5": 5, "gowin": 8, "xc7": 4}
 HALF = 0.5                  # of a device's cells
 # Bits side by side of weights in logic: one address drives all tables, over the whole device. At 3,584 bits TFC on an ECP5-25F
 # was routed for 46 MHz where its paths, without that, let expect 79; its 20,306 cells took nextpnr's router of large designs:
