@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from .buffers import with_buffers
 from .devices import DEVICES
 from .plan import Plan, PlanError
+from .planner.explain import latency_explanation
 from .planner.goals import Planner, has_estimates
 from .planner.search import Design, Limits, unlimited
 
@@ -72,13 +73,17 @@ def _plan(network, planner, design, buffers):
 
 @dataclass(frozen=True)
 class Chosen:
-    """A plan, the design that it is made from, and the planner that chose it."""
+    """A plan, the design that it is made from, and the planner that chose it; for a goal of latency ``cycles``, the most that it
+    may have. As text it is what the planner says of it."""
     plan: Plan
     design: Design
     planner: Planner
+    cycles: int | None = None
 
     def __str__(self):
-        return self.planner.explain(self.design)
+        if self.cycles is None:
+            return self.planner.explain(self.design)
+        return latency_explanation(self.design, self.plan.latency_cycles, self.cycles, self.planner.clock_hz)
 
 
 def choose(network, planner, *, fps=None, latency=None, buffers="rate"):
@@ -141,7 +146,7 @@ def _soon(network, planner, cycles, buffers):
             continue
         shortest = min(shortest, plan.latency_cycles)
         if plan.latency_cycles <= cycles and (best is None or planner.area(design) < planner.area(best.design)):
-            best = Chosen(plan, design, planner)
+            best = Chosen(plan, design, planner, cycles)
         if CLOSE * cycles <= plan.latency_cycles <= cycles:
             break
         target = int(target * cycles / plan.latency_cycles)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from .search import Design, cheapest, unlimited
 
-__all__ = ["Relief", "Shortage", "bottleneck", "explanation", "relief", "shortage"]
+__all__ = ["Relief", "Shortage", "bottleneck", "explanation", "latency_explanation", "relief", "shortage"]
 
 RESOURCES = {"luts": "cell", "brams": "block RAM"}
 
@@ -88,11 +88,23 @@ def shortage(problem, limits, interval):
     return Shortage(design, limits, resource, stage)
 
 
+def _layers(names):
+    *others, last = map(repr, names)
+    return f"layers {', '.join(others)} and {last}" if others else f"layer {last}"
+
+
+def latency_explanation(design, latency, asked, clock_hz):
+    """How many of the cycles that were ``asked`` for the ``latency`` of ``design`` is, and what is the longest part of it, in one
+    line. A latency is a sum over layers (:mod:`.latency`), so that the longest part is of those that set the interval."""
+    slowest = bottleneck(design)
+    return (f"latency {_count(latency, 'cycle')} ({1e6 * latency / clock_hz:,.2f} us) of {asked:,} asked for; the longest part "
+            f"of it is {_layers(slowest)}, {_count(design.interval, 'cycle')}{' each' if len(slowest) > 1 else ''}")
+
+
 def explanation(design, relief, clock_hz):
     """What sets the interval of ``design``, and what its ``relief`` would take, in one line."""
-    *others, last = (repr(name) for name in bottleneck(design))
-    who = f"layers {', '.join(others)} and {last} set" if others else f"layer {last} sets"
-    text = f"{who} the interval, {_count(design.interval, 'cycle')}"
+    names = bottleneck(design)
+    text = f"{_layers(names)} {'set' if len(names) > 1 else 'sets'} the interval, {_count(design.interval, 'cycle')}"
     if relief is None:
         return f"{text}, the least that this network can have"
     faster = relief.design
