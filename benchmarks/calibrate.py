@@ -29,7 +29,7 @@ from bnnhw.estimate.figures import CONSTANTS, SIZE, speed
 from bnnhw.estimate.packing import packed
 from bnnhw.files import atomic_write
 
-__all__ = ["compared", "fit", "measured", "outdated", "page", "rows_of"]
+__all__ = ["compared", "fit", "key_of", "measured", "missing", "outdated", "page", "rows_of"]
 
 FILE = RESULTS / "calibration.json"
 CONSTANTS_FILE = Path(__file__).parent.parent / "bnnhw" / "estimate" / CONSTANTS
@@ -106,6 +106,17 @@ def _path(path):
             + " > ".join(cell for k, cell in enumerate(cells) if not k or cell != cells[k - 1]))
 
 
+def key_of(row):
+    """(use, line, device, whether it was routed) of a row, as :func:`grid.all_designs` has it."""
+    return row["use"], row["design"], row["device"], median_ns(row) is not None
+
+
+def missing(rows):
+    """The designs of :mod:`grid` that have no row, as :func:`grid.all_designs` has them."""
+    found = set(map(key_of, rows))
+    return [design for design in grid.all_designs() if design not in found]
+
+
 def run(wanted):
     """Measure what is not yet recorded, or outdated."""
     rows = rows_of()
@@ -144,15 +155,15 @@ def length(path, constants):
     return sum(constants.get(name, 0) * count for name, count in path.items())
 
 
-def fit_paths(designs_paths, values, start):
+def fit_paths(asked_forpaths, values, start):
     """{feature: ns}: in turn each design's longest path by the constants so far, and the constants for these paths; of all turns
     the constants with the least relative errors."""
     constants, found = start, []
     for _ in range(ROUNDS):
-        paths = [max(own, key=lambda path: length(path, constants)) for own in designs_paths]
+        paths = [max(own, key=lambda path: length(path, constants)) for own in asked_forpaths]
         paths += [{name: NEAR / usual} for name, usual in start.items()]
         constants = least_squares(paths, [*values, *[NEAR] * len(start)], [*values, *[1] * len(start)])
-        lengths = [max(length(path, constants) for path in own) for own in designs_paths]
+        lengths = [max(length(path, constants) for path in own) for own in asked_forpaths]
         found.append((sum((ns / value - 1)**2 for ns, value in zip(lengths, values, strict=True)), constants))
     return min(found, key=lambda own: own[0])[1]
 
@@ -213,7 +224,12 @@ def page(rows):
     found = sorted(compared(rows), key=lambda one: (one[0]["device"], one[0]["design"]))
     used = [row for row in rows if row["use"] == "fit"]
     exact = sum(row[4] for row in found)
-    lines = [f"{len(used)} runs of designs in the fit, {len(found)} of designs kept out of it.\n\n",
+    asked_for, none = list(grid.all_designs()), missing(rows)
+    kept, asked = ([routed for use, *_, routed in own if use == "kept out"] for own in (none, asked_for))
+    lines = [f"{len(used)} runs of designs in the fit, {len(found)} of designs kept out of it.\n",
+             f"Of the {len(asked_for)} designs of `benchmarks/grid.py` {len(none)} have no row, {len(kept)} of these kept out of "
+             f"the fit: they have not been run, or do\nnot fit their device. {sum(asked)} of those kept out are to be routed, "
+             f"{sum(asked) - sum(kept)} have been.\n\n",
              "- " + _worst(found, 1, "Cells", CELLS_LIMIT), "- " + _worst(found, 2, "Routed rate", RATE_LIMIT),
              f"- Block RAMs: equal in {exact} of {len(found)}.\n\n",
              "| design | device | cells | estimated | error | block RAMs | estimated | MHz, median of 3 | estimated | error |\n",

@@ -108,6 +108,10 @@ REGISTERED = [      # options that put registers into the longest paths
     "depthwise size=12 channels=16 kernel=3 pe=4 memory=bram bits=1 width=4 pad=1 depth=112 slices=1",
     "sumpool size=13 channels=48 kernel=3 bits=8 lanes=4 depth=400 slices=1",
 ]
+WIDE = [        # of block RAMs side by side, as the UP5K has most of; on no other device
+    ("dense n_in=1024 n_out=16 pe=8 simd=64 memory=bram", "up5k"),
+    ("dense n_in=256 n_out=32 pe=8 simd=64 memory=bram bits=2", "up5k"),
+]
 PADDED = [      # lanes that do not divide the sizes
     "dense n_in=784 n_out=64 pe=13 simd=16 memory=bram", "dense n_in=64 n_out=64 pe=3 simd=8 memory=bram",
     "dense n_in=100 n_out=30 pe=7 simd=15 memory=lut", "dense n_in=128 n_out=64 pe=11 simd=24 memory=bram bits=2",
@@ -199,6 +203,8 @@ def all_designs():
     for line in fitted():
         for device in CELLS_ON:
             yield "fit", line, device, False
+    for line, device in WIDE:
+        yield "fit", line, device, False
     for line in BOARDS:
         for device in CELLS_ON:
             yield "fit", line, device, False
