@@ -1,11 +1,12 @@
 """Gowin: cells, synthesis, bitstreams."""
+import dataclasses
 import json
 import re
 from collections import Counter
 
 import pytest
 
-from bnnhw import bitstream, devices, folding, implement, netlist, tools
+from bnnhw import accelerator, bitstream, devices, folding, implement, netlist, tools
 from bnnhw.lower import lower
 from bnnhw.stages.dense import FoldedOptions
 
@@ -118,6 +119,25 @@ def test_contents_reach_the_bitstream(tmp_path):
         other = bits(tmp_path / "other.fs")
         different = sum(a != b for one, two in zip(first, other, strict=True) for a, b in zip(one, two, strict=True))
         assert different == differ or (differ is None and different == ones + 64 - 2 * sum(v[-1] == "1" for v in rows.values()))
+
+
+@pytest.mark.slow
+def test_a_gw5a_is_routed_and_packed(tmp_path):
+    """A whole small accelerator, without a board: it needs no LUT RAM, which the tools do not have there."""
+    device, network = devices.find("gw5a-25"), networks.dense_network([8, 6, 3], (4, 4, 1), seed=5)
+    plan = folding.fold(network, lower(network), clock_hz=1_000_000, fps=10_000)
+    plan = dataclasses.replace(plan, options=plan.options | {"fc1": FoldedOptions(pe=2, simd=4, memory="bram")})
+    (tmp_path / "net.v").write_text(accelerator.verilog(plan))
+    counts = implement.synthesize([tmp_path / "net.v"], accelerator.TOP, device, netlist=tmp_path / "net.json",
+                                  part=accelerator.TOP, part_verilog=tmp_path / "cells.v")
+    bitstream._check_memories(plan, device, (tmp_path / "cells.v").read_text())
+    figures = implement.route(tmp_path / "net.json", device, package=device.packages[0], constraints=None, clock_hz=1e6,
+                              output=tmp_path / "routed.json", counts=counts)
+    assert figures.device == "gw5a-25" and figures.fmax_hz > 1e6
+    assert 0 < figures.luts < figures.luts_limit == device.luts and figures.brams == 1
+    assert not any("RAM16" in cell for cell in counts)
+    implement.pack(tmp_path / "routed.json", device, tmp_path / "net.fs")
+    assert (tmp_path / "net.fs").read_text().count("1") > 1000
 
 
 def test_too_many_ports(tmp_path):
