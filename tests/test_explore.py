@@ -24,6 +24,7 @@ JOB = Job("mnist-tfc", "ab" * 32, "icebreaker", 1000.0, None, False, 0, {})
 KEY = "366e5d8820e4635f7de51cfca517325cf5d98522603c380bb8881e193b131877"      # on every machine
 DONE = {"key": JOB.key, "status": "done", "reason": None, "seconds": 1.5, "worker": "here:1", "finished": "2026-01-01T00:00:00Z",
         "images_per_s": 1200.0, "cells": 2600, "cycles": 25_000}
+TOOLS = ("YOSYS", "NEXTPNR_ICE40", "ICEPACK", "NEXTPNR_ECP5", "ECPPACK")
 FAILED = DONE | {"status": "failed", "reason": "yosys failed", "images_per_s": None, "cells": None, "cycles": None}
 
 
@@ -35,7 +36,7 @@ def quick_tools(tmp_path, monkeypatch):
     program.chmod(0o755)
     tools.find.cache_clear()
     made_by.cache_clear()
-    for name in ("YOSYS", "NEXTPNR_ICE40", "ICEPACK", "NEXTPNR_ECP5", "ECPPACK"):
+    for name in TOOLS:
         monkeypatch.setenv(f"BNNHW_{name}", str(program))
     yield program
     tools.find.cache_clear()
@@ -133,6 +134,34 @@ def test_outcomes_of_the_real_child(tmp_path, quick_tools):
         quick_tools.write_text('#!/bin/sh\n[ "$1" = -V ] || { echo crashed; exit 1; }\necho tool 1.0\n')
         row = worker.perform(job, path.read_bytes())
         assert row["status"] == status and row["reason"].startswith(reason), row
+
+
+@pytest.mark.slow
+def test_figures_of_a_real_job(tmp_path, monkeypatch):
+    """By the real child and the real tools: every column is set, those of place and route as the report has them."""
+    for name in TOOLS:
+        monkeypatch.delenv(f"BNNHW_{name}")
+    made_by.cache_clear()
+    tools.find.cache_clear()
+    path = models.path("mnist-tfc")
+    job, = jobs({"mnist-tfc": models.load(path).network}, ["hx8k"], rates=[1000.0], clocks=[24e6], scores=True, verify=3)
+    row = worker.perform(job, path.read_bytes())
+    with Store(tmp_path / "s.sqlite") as store:
+        store.add(job, row)
+        row, = store.rows()
+    assert [name for name in COLUMNS if row[name] is None] == ["reason"] and row["status"] == "done", row["reason"]
+    facts = json.loads(row["report"])
+    for name in ("clock_hz", "images_per_s", "link_images_per_s", "cycles"):
+        assert row[name] == facts[{"images_per_s": "core_fps", "link_images_per_s": "link_fps",
+                                   "cycles": "cycles_per_inference"}.get(name, name)], name
+    routed = facts["device"]
+    for name in ("device", "cells", "cells_limit", "ffs", "brams", "brams_limit", "fmax_hz"):
+        assert row[name] == routed[name.replace("cells", "luts")], name
+    assert row["latency_s"] == facts["latency_cycles"] / facts["clock_hz"] and row["right"] == facts["verified"]["right"]
+    assert row["images_per_s"] >= 1000 and row["fmax_hz"] >= row["clock_hz"] == 24e6
+    assert row["estimated_brams"] == row["brams"]
+    assert row["estimated_cells"] == pytest.approx(row["cells"], rel=0.1)
+    assert row["estimated_fmax_hz"] == pytest.approx(row["fmax_hz"], rel=0.2)
 
 
 @pytest.mark.parametrize("pool", [pools.subprocesses, pools.local])
