@@ -65,12 +65,18 @@ def _check_memories(plan, device, cells):
     """Refuse a netlist in which a weight memory that was meant for block RAM landed in logic.
 
     The block RAMs that synthesis makes of a stage's memory ``rom`` (other memories, as of FIFOs, have other names) are called
-    ``core.STAGE. ... .rom.0.0`` and so on.
+    ``core.STAGE. ... .rom.0.0`` and so on. yosys makes none of columns that are constant, so there must be as many as the bits
+    need, and no more. It maps a memory as a whole, though: of an updatable layer, whose words are random, each memory has some.
     """
     memory = FAMILIES[device.family].memory
-    owners = Counter(re.findall(rf"^ *{memory} #\((?:\n.*,)*\n.*\n *\) \\core\.(\w+)\.(?:\w+\.)*rom\.\d+\.\d+ +\(", cells, re.M))
+    blocks = re.findall(rf"^ *{memory} #\((?:\n.*,)*\n.*\n *\) \\core\.((\w+)\.(?:\w+\.)*rom)\.\d+\.\d+ +\(", cells, re.M)
+    owners, memories = Counter(stage for _, stage in blocks), Counter(stage for _, stage in set(blocks))
     for stage in plan.stages:
-        sizes = stage.resources(plan.options[stage.name])["bram_words"]
+        options = plan.options[stage.name]
+        sizes = stage.resources(options)["bram_words"]
+        if getattr(options, "memory", "") == "updatable" and 0 < memories[stage.name] < len(sizes):
+            raise implement.ImplementError(f"layer {stage.name!r}: {len(sizes)} memories were meant for block RAM, but synthesis "
+                                           f"put {len(sizes) - memories[stage.name]} of them into logic")
         found, wanted = owners[stage.name], sum(device.least_block_rams(*size) for size in sizes)
         if found < wanted:
             raise implement.ImplementError(f"layer {stage.name!r}: its weights need {wanted} block RAMs or more, but synthesis "

@@ -1,15 +1,17 @@
 """Bitstreams: the whole way through yosys and nextpnr, and what happens where it does not go."""
+import dataclasses
 import json
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from bnnhw import artifact, bitstream, devices, folding, implement, tools
+from bnnhw import accelerator, artifact, bitstream, devices, folding, implement, tools
 from bnnhw.artifact import Artifact
 from bnnhw.lower import lower
 from bnnhw.stages.dense import FoldedOptions
@@ -87,6 +89,36 @@ def test_memory_that_landed_in_logic(name, cell):
     for wrong in ((cell, "fc1.source.rom.0.0_RCLKE_SB_LUT4_O"), (cell, "fc1.buffer.ring.0.0"), ("LUT4", "fc1.source.rom.0.0")):
         with pytest.raises(implement.ImplementError, match=r"^layer 'fc1': its weights need 1 block RAMs or more, but"):
             bitstream._check_memories(plan, device, other + MEMORY.format(cell=wrong[0], name=wrong[1]))
+
+
+def in_netlist(plan, text, device, folder):
+    """``text``, the Verilog of ``plan``, as synthesized."""
+    (folder / "net.v").write_text(text)
+    implement.synthesize([folder / "net.v"], accelerator.TOP, device, netlist=folder / "net.json", part=accelerator.TOP,
+                         part_verilog=folder / "cells.v")
+    return (folder / "cells.v").read_text()
+
+
+def test_memories_that_yosys_puts_into_logic(tmp_path):
+    """A memory without its attribute. Of a layer's two, weights and thresholds, the block RAMs of one do not stand for those of
+    the other: weights of 64 bits side by side take four, and their bits are those of fewer."""
+    network, device = dense_network([32, 3], (4, 4, 1), seed=5), devices.find("hx8k")
+    stages = lower(network)
+    plan = folding.fold(network, stages, clock_hz=1_000_000, fps=10_000)
+    first = FoldedOptions(pe=4, simd=16, memory="updatable")
+    plan = dataclasses.replace(plan, options=plan.options | {"fc1": first})
+    text = accelerator.verilog(plan)
+    starts = [found.start() for found in re.finditer(r'\(\* rom_style = "block" \*\)', text)]
+    sizes = plan.stages[1].resources(first)["bram_words"]
+    assert len(starts) == len(sizes) == 2 and sum(device.least_block_rams(*size) for size in sizes) < 4
+    cells = in_netlist(plan, text, device, tmp_path)
+    bitstream._check_memories(plan, device, cells)
+    assert sorted(Counter(re.findall(r"\\core\.fc1\.(\S*rom)\.\d+\.\d+ +\(", cells)).values())[-1] >= 4
+    for start in starts:
+        wrong = text[:start] + text[start:].replace('"block"', '"logic"', 1)
+        with pytest.raises(implement.ImplementError,
+                           match="^layer 'fc1': 2 memories were meant for block RAM, but synthesis put 1 "):
+            bitstream._check_memories(plan, device, in_netlist(plan, wrong, device, tmp_path))
 
 
 def test_design_that_does_not_fit(tmp_path):
