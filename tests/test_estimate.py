@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bnnhw import boards, devices, estimate, folding, implement, models
+from bnnhw import boards, devices, estimate, folding, implement, models, planfile
 from bnnhw.estimate import figures, memory, packing
 from bnnhw.estimate.stages import _different
 from bnnhw.lower import lower
@@ -267,6 +267,20 @@ def test_equal_starts_at_every_border_cost_nothing():
                           stride=(1, 1), padding=(1,) * 4, fill=0)
         costs.append(estimate.of_stage(stage, ConvOptions(pe=4, simd=8, memory="bram", depth=64), UP5K).luts)
     assert costs[0] + 10 < costs[1]
+
+
+def test_the_page_says_how_far_the_rule_for_constants_is_off(calibrate):
+    """The cache is empty here: whole networks by the rule of thumb, beside the rows."""
+    text, found = " ".join(calibrate.PAGE.read_text().split()), []
+    for row in calibrate.rows_of():
+        name = row["design"].split()[1]
+        if row["design"].startswith("network") and "-lut" in name:
+            device = devices.find(row["device"])
+            plan = planfile.loads(row["plan"].encode(), models.load(name).network, lower, where=name)
+            luts = estimate.of_plan(plan, device).luts
+            found.append(name)
+            assert f"{name} {luts:,.0f} ({100 * (luts / row['luts'] - 1):+.1f} %" in text
+    assert sorted(found) == ["fashion-lut4", "mnist-lut4", "mnist-lut6", "mnist-lut6-wide"]
 
 
 def test_figures_of_constants_are_kept(monkeypatch):
