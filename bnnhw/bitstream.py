@@ -97,8 +97,8 @@ def _check_circuits(source, cells):
                 wanted = len(re.findall(rf"^  \w+ .*\b{initial}\d+ \(", emitted.get(name, ""), re.M))
                 found = kept[f"{top}.{instance}.{initial}"]
                 if wanted - found > (0 if initial == "f" else max(FEW_CELLS, FEW_OF * wanted)):
-                    raise implement.ImplementError(f"layer {top.split('.')[1]!r}: its circuit was emitted with {wanted} {what}, of "
-                                                   f"which synthesis left {found}: it took them apart")
+                    raise implement.ImplementError(f"layer {top.split('.')[1]!r}: its circuit was emitted with {wanted} {what}, "
+                                                   f"of which synthesis left {found}: it took them apart")
 
 
 def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=None, narrator):
