@@ -7,6 +7,7 @@ from pathlib import Path
 from . import devices, implement, netlist
 from .accelerator import TOP, verilog
 from .anchors import anchor
+from .baked.writer import TABLE
 from .boards.base import TOP as BOARD_TOP
 from .families import FAMILIES
 from .gateware.link import identity_of
@@ -86,19 +87,21 @@ def _check_memories(plan, device, cells):
 def _check_circuits(source, cells):
     """Refuse a netlist in which synthesis took circuits apart that were emitted as cells.
 
-    The cells of a module that stands in ``source`` as cells are called ``core. ... .INSTANCE.f1`` in the netlist, or u1, ... . Of
-    tables, f, each one must be there; of chains and registers, u, synthesis may find some out to be constants.
+    The cells ``u1, u2, ...`` of a module that stands in ``source`` as cells are called ``core. ... .INSTANCE.u1`` in the netlist.
+    Each of those that are tables must be there; of chains and registers synthesis may find some out to be constants.
     """
     emitted = dict(re.findall(r"^module (\w+) \((.*?)^endmodule", source, re.M | re.S))
-    kept = Counter(re.findall(r"\\(core\.\S+\.[fu])\d+ +\(", cells))
+    kept = set(re.findall(r"\\(core\.\S+\.u\d+) +\(", cells))
     for top, body in re.findall(rf"^module \\{TOP}\.(core\.\S+) ?\((.*?)^endmodule", source, re.M | re.S):
         for name, instance in re.findall(r"^  (\w+) (\w+) \(", body, re.M):
-            for initial, what in (("f", "tables"), ("u", "cells of chains and registers")):
-                wanted = len(re.findall(rf"^  \w+ .*\b{initial}\d+ \(", emitted.get(name, ""), re.M))
-                found = kept[f"{top}.{instance}.{initial}"]
-                if wanted - found > (0 if initial == "f" else max(FEW_CELLS, FEW_OF * wanted)):
-                    raise implement.ImplementError(f"layer {top.split('.')[1]!r}: its circuit was emitted with {wanted} {what}, "
-                                                   f"of which synthesis left {found}: it took them apart")
+            found = re.findall(rf"^  \w+ .*\b(u\d+) \(.*\);({TABLE})?$", emitted.get(name, ""), re.M)
+            for kind, what in ((TABLE, "tables"), ("", "cells of chains and registers")):
+                wanted = {f"{top}.{instance}.{cell}" for cell, remark in found if remark == kind}
+                lost = len(wanted - kept)
+                if lost > (0 if kind else max(FEW_CELLS, FEW_OF * len(wanted))):
+                    raise implement.ImplementError(
+                        f"layer {top.split('.')[1]!r}: its circuit was emitted with {len(wanted)} {what}, of which "
+                        f"synthesis left {len(wanted) - lost}: it took them apart")
 
 
 def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=None, narrator):

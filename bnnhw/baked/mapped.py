@@ -2,7 +2,7 @@
 
 from .chains import chains
 from .circuit import Input, Lut, Register, Sum
-from .writer import Writer
+from .writer import TABLE, Writer
 
 __all__ = ["Mapped"]
 
@@ -40,9 +40,9 @@ class Mapped(Writer):
         """Write a table of the circuit, or its complement."""
         flips = sum(self.inverted[source] << k for k, source in enumerate(node.inputs))
         table = sum((node.table >> (m ^ flips) & 1 ^ inverse) << m for m in range(1 << len(node.inputs)))
-        self.initial = "f"
+        self.remark = TABLE
         self.lut(target, table, [self.plain[source] for source in node.inputs])
-        self.initial = "u"
+        self.remark = ""
 
     def agrees(self, literal):
         """Whether ``literal`` is there without an inverter; constants are."""

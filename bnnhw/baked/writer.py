@@ -2,7 +2,9 @@
 
 from collections import Counter
 
-__all__ = ["Writer", "widened"]
+__all__ = ["TABLE", "Writer", "widened"]
+
+TABLE = " // table"
 
 
 def widened(table, inputs, wanted):
@@ -19,12 +21,12 @@ def _connections(named):
 class Writer:
     """Module ``name`` with inputs x, and clk and en where there are registers, and outputs y.
 
-    Cells are called u1, u2, ...; those of :class:`.mapped.Mapped` that are tables of the circuit f1, f2, ...
+    Cells are called u1, u2, ...; behind those that :class:`.mapped.Mapped` writes for tables of the circuit stands ``TABLE``.
     """
     def __init__(self, circuit, name):
         self.circuit = circuit
         self.name = name
-        self.initial = "u"
+        self.remark = ""
         self.lines = []
         self.cells = Counter()
 
@@ -32,7 +34,7 @@ class Writer:
         """Write a cell of ``kind`` with its settings and pins (dicts of Verilog)."""
         self.cells[kind] += 1
         settings = f" #({_connections(settings)})" if settings else ""
-        self.line(f"{kind}{settings} {self.initial}{self.cells.total()} ({_connections(pins)});")
+        self.line(f"{kind}{settings} u{self.cells.total()} ({_connections(pins)});{self.remark}")
 
     def line(self, text):
         self.lines.append(text)
