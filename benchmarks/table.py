@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bnnhw import tools
+from bnnhw.baked.writer import TABLE
 from bnnhw.files import atomic_write
 
 __all__ = ["digest_of", "publish", "save", "versions"]
@@ -29,8 +30,8 @@ def versions(*programs, packages=()):
 
 
 def digest_of(text):
-    """How the SHA-256 of a text begins: of which Verilog a row is."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """How the SHA-256 of a text begins, remarks apart: of which Verilog a row is."""
+    return hashlib.sha256(text.replace(TABLE, "").encode()).hexdigest()[:16]
 
 
 def publish(name, rows, found):
