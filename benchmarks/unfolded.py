@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import tomlkit
-from table import publish, versions
+from table import digest_of, publish, versions
 
 from bnnhw import accelerator, boards, devices, implement, models, netlist, planfile, verify
 from bnnhw.lower import lower
@@ -40,14 +40,15 @@ def plan_text(network, lanes):
 
 
 def on_board(network, folder):
-    """The report of the board's bitstream, and the wall time of the command in seconds."""
+    """The report of the board's bitstream, how the SHA-256 of its cells begins, and the wall time of the command in seconds."""
     plan, out = Path(folder, "plan.toml"), Path(folder, "out")
     plan.write_text(plan_text(network, 1))
     command = [sys.executable, "-m", "bnnhw.build", MODEL, "--plan", plan, "--board", BOARD, "--bitstream", "--verify-netlist",
                str(BOARD_IMAGES), "-o", out]
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return json.loads((out / "report.json").read_text()), time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    return json.loads((out / "report.json").read_text()), digest_of((out / f"{MODEL}_cells.v").read_text()), seconds
 
 
 def an_image_per_cycle(network, folder):
@@ -72,7 +73,7 @@ def main():
         with ThreadPoolExecutor() as pool:      # mostly other programs' time
             whole = pool.submit(on_board, network, folder)
             verified, mapped = an_image_per_cycle(network, folder)
-            board, seconds = whole.result()
+            board, digest, seconds = whole.result()
     device = board["device"]
     fmax = device["fmax_hz"]
     publish("unfolded", [{
@@ -85,7 +86,7 @@ def main():
         "images_in_verilog": verified["images"], "right": verified["right"], "images_in_netlist": mapped["images"],
         "netlist_cycles_per_image": mapped["interval_cycles"], "images_in_board_netlist": board["netlist"]["images"],
         "mismatches": sum(one["mismatches"] for one in (verified, mapped, board["netlist"])),
-        "board_build_s": round(seconds),
+        "verilog": digest, "board_build_s": round(seconds),
     }], versions("yosys", "nextpnr-ecp5", "verilator"))
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bnnhw import accelerator, boards, models
+from bnnhw import accelerator, boards, models, planfile
 from bnnhw.gateware.width import DownConverter
+from bnnhw.lower import lower
 
 ROOT = Path(__file__).parent.parent
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
@@ -69,6 +70,14 @@ def test_records_are_of_this_code(monkeypatch):
         found[name] = records.digest_of(accelerator.verilog(plan, cells=True))
     rows = json.loads((ROOT / "benchmarks" / "results" / "records.json").read_text())["rows"]
     assert found == {row["name"]: row["verilog"] for row in rows}
+
+
+@pytest.mark.slow
+def test_all_of_tfc_is_of_this_code(monkeypatch):
+    unfolded, network = of_benchmarks(monkeypatch, "unfolded"), models.load("mnist-tfc").network
+    plan = planfile.loads(unfolded.plan_text(network, 1), network, lower)
+    row, = json.loads((ROOT / "benchmarks" / "results" / "unfolded.json").read_text())["rows"]
+    assert unfolded.digest_of(accelerator.verilog(plan, cells=True)) == row["verilog"]
 
 
 def test_ours_are_the_fewest_cells(monkeypatch):
