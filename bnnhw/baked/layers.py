@@ -24,8 +24,9 @@ class Fabric:
 
 FABRICS = {"ice40": Fabric(counters, ice40), "ecp5": Fabric(counters, ecp5), "gowin": Fabric(counters, gowin),
            "xc7": Fabric(wide, xc7)}
-# rows of a group that are tried, up to so many inputs
-GROUPS = {16: (1, 2, 3), 128: (3, 4), 640: (4, 5), None: (5, 6)}
+# rows of a group that are tried, up to so many inputs; five divide the ten rows of a last layer
+GROUPS = {counters: {16: (1, 2, 3), 128: (3, 4), 640: (4, 5), None: (5, 6)},
+          wide: {16: (1, 2, 3), 128: (3, 4), 320: (4,), 640: (4, 5), None: (5, 6)}}
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _best(weights, fabric, finish, depth, blocks):
     n_out, n_in = weights.shape
     structure, cells_of = FABRICS[fabric].structure, FABRICS[fabric].cells.verilog
     best = None
-    for rows in next(sizes for limit, sizes in GROUPS.items() if limit is None or n_in <= limit):
+    for rows in next(sizes for limit, sizes in GROUPS[structure].items() if limit is None or n_in <= limit):
         groups = grouped(weights, rows, structure.cost)
         made, found, cells = [], [], 0
         for own in np.array_split(np.arange(len(groups)), min(blocks, len(groups))):
