@@ -1,10 +1,10 @@
 """Cells of fully unfolded layers with constant weights: bnnhw.baked beside three peers, through the same yosys and nextpnr.
 
     python benchmarks/area.py [--da4ml PYTHON]          # what benchmarks/results/area.json lacks: hours, it may be broken off
-    python benchmarks/area.py [--da4ml PYTHON] WORDS    # these again: a regular expression of `CIRCUIT FABRIC DESIGN`
+    python benchmarks/area.py [--da4ml PYTHON] PATTERN  # these again: a regular expression of `CIRCUIT FABRIC DESIGN`
     python benchmarks/area.py --write                   # the table of docs/baked.md
 
-PYTHON has da4ml 0.6.0 (``pip install da4ml==0.6.0`` in a virtual environment of its own); else its rows are left out.
+PYTHON has da4ml 0.6.0 (``pip install da4ml==0.6.0`` in a virtual environment of its own); else its rows stay as they are.
 Peers: ``naive``, a balanced tree of ``+`` and a comparison per row; ``full adders``, this project's popcount trees with equal
 tables made once (:mod:`bnnhw.gateware`); ``da4ml``, its adder graph and Verilog. Circuits: random rows of +-1 with the threshold
 n / 2, and the layers of the shipped networks TFC and SFC (rows that give scores get the threshold n / 2). Peers of more than
@@ -14,7 +14,7 @@ n / 2, and the layers of the shipped networks TFC and SFC (rows that give scores
 Cells: iCE40 ICESTORM_LC and ECP5 TRELLIS_COMB as nextpnr packs them; Gowin LUTs and ALUs, xc7 LUTs without CARRY4 by yosys.
 Wide multiplexers are switched off. There are no registers. Every layer of ours is compared with plain integer arithmetic first,
 on random vectors and on some that just reach a threshold or just do not. Last the EPFL benchmark circuit "voter", in LUT6s,
-proven, and written to build/voter.blif. Rows that other versions of the tools made are made anew. ``verilog``: how the SHA-256 of
+proven, and written to build/voter.blif. Rows of other versions of the tools are refused. ``verilog``: how the SHA-256 of
 ours begins.
 """
 
@@ -248,7 +248,7 @@ def figure(row):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("words", nargs="?", metavar="WORDS", help="make the rows again that this regular expression finds")
+    arguments.add_argument("pattern", nargs="?", metavar="PATTERN", help="make the rows again that this regular expression finds")
     arguments.add_argument("--da4ml", metavar="PYTHON", help="make da4ml's rows too, with this Python that has it")
     arguments.add_argument("--write", action="store_true", help="write the table into docs/baked.md")
     given = arguments.parse_args()
@@ -260,12 +260,14 @@ def main():
         check_da4ml(given.da4ml)
     sys.argv[1:] = ["--da4ml", "PYTHON"]        # what makes all of the file
     found, tools_now = circuits(), versions(*TOOLS) | {"da4ml": DA4ML_NAME.split()[1]}
-    of = by_case(kept["rows"]) if all(kept["versions"].get(name) == tools_now[name] for name in (*TOOLS, "da4ml")) else {}
+    of = by_case(kept["rows"])
+    if of and any(kept["versions"].get(name) != tools_now[name] for name in (*TOOLS, "da4ml")):
+        raise SystemExit(f"error: {FILE} is of other versions of the tools: delete it, for all rows to be made anew")
     for case in cases(found):
         name, fabric, design = case
         if design == DA4ML_NAME and not given.da4ml:
             continue
-        if re.search(given.words, " ".join(case)) if given.words else case not in of:
+        if re.search(given.pattern, " ".join(case)) if given.pattern else case not in of:
             of[case] = new = voter() if name == VOTER else measured(name, *found[name], fabric, design, given.da4ml)
             save("area", rows_in_order(found, of), tools_now)
             print(f"{' '.join(case)}: {new['cells']} cells ({new['by']}) in {new['all_s']:.0f} s", flush=True)

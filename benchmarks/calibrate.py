@@ -155,15 +155,15 @@ def length(path, constants):
     return sum(constants.get(name, 0) * count for name, count in path.items())
 
 
-def fit_paths(asked_forpaths, values, start):
+def fit_paths(designs_paths, values, start):
     """{feature: ns}: in turn each design's longest path by the constants so far, and the constants for these paths; of all turns
     the constants with the least relative errors."""
     constants, found = start, []
     for _ in range(ROUNDS):
-        paths = [max(own, key=lambda path: length(path, constants)) for own in asked_forpaths]
+        paths = [max(own, key=lambda path: length(path, constants)) for own in designs_paths]
         paths += [{name: NEAR / usual} for name, usual in start.items()]
         constants = least_squares(paths, [*values, *[NEAR] * len(start)], [*values, *[1] * len(start)])
-        lengths = [max(length(path, constants) for path in own) for own in asked_forpaths]
+        lengths = [max(length(path, constants) for path in own) for own in designs_paths]
         found.append((sum((ns / value - 1)**2 for ns, value in zip(lengths, values, strict=True)), constants))
     return min(found, key=lambda own: own[0])[1]
 
@@ -224,12 +224,12 @@ def page(rows):
     found = sorted(compared(rows), key=lambda one: (one[0]["device"], one[0]["design"]))
     used = [row for row in rows if row["use"] == "fit"]
     exact = sum(row[4] for row in found)
-    asked_for, none = list(grid.all_designs()), missing(rows)
-    kept, asked = ([routed for use, *_, routed in own if use == "kept out"] for own in (none, asked_for))
+    designs, lacking = list(grid.all_designs()), missing(rows)
+    kept_out_lacking, kept_out = ([routed for use, *_, routed in own if use == "kept out"] for own in (lacking, designs))
     lines = [f"{len(used)} runs of designs in the fit, {len(found)} of designs kept out of it.\n",
-             f"Of the {len(asked_for)} designs of `benchmarks/grid.py` {len(none)} have no row, {len(kept)} of these kept out of "
-             f"the fit: they have not been run, or do\nnot fit their device. {sum(asked)} of those kept out are to be routed, "
-             f"{sum(asked) - sum(kept)} have been.\n\n",
+             f"Of the {len(designs)} designs of `benchmarks/grid.py` {len(lacking)} have no row, {len(kept_out_lacking)} of these "
+             f"kept out of the fit: they have not been run, or do\nnot fit their device. {sum(kept_out)} of those kept out are to "
+             f"be routed, {sum(kept_out) - sum(kept_out_lacking)} have been.\n\n",
              "- " + _worst(found, 1, "Cells", CELLS_LIMIT), "- " + _worst(found, 2, "Routed rate", RATE_LIMIT),
              f"- Block RAMs: equal in {exact} of {len(found)}.\n\n",
              "| design | device | cells | estimated | error | block RAMs | estimated | MHz, median of 3 | estimated | error |\n",

@@ -108,7 +108,7 @@ REGISTERED = [      # options that put registers into the longest paths
     "depthwise size=12 channels=16 kernel=3 pe=4 memory=bram bits=1 width=4 pad=1 depth=112 slices=1",
     "sumpool size=13 channels=48 kernel=3 bits=8 lanes=4 depth=400 slices=1",
 ]
-WIDE = [        # of block RAMs side by side, as the UP5K has most of; on no other device
+WIDE = [        # (design, device): memories of several block RAMs side by side
     ("dense n_in=1024 n_out=16 pe=8 simd=64 memory=bram", "up5k"),
     ("dense n_in=256 n_out=32 pe=8 simd=64 memory=bram bits=2", "up5k"),
 ]

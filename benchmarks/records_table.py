@@ -36,7 +36,7 @@ def sparse():
         else:
             facts += [f"{r['flipflops']:,} flip-flops", f"last pixel to class {r['latency_cycles']} cycles",
                       f"{board:,} cycles per image as counted"]
-        facts.append("1 cycle with all pixels at once" if r["interval_cycles"] == 1 else f"{r['interval_cycles']} with all")
+        facts.append(f"with all pixels at once an image in {r['interval_cycles']} cycle{'s' * (r['interval_cycles'] != 1)}")
         own, all_of = r["images_through_board"], r["images"]
         exact = f"{all_of:,} images" if own == all_of else f"{own:,} images; {all_of:,} with all pixels at once"
         yield f"`{r['network']}`, {PLACES[r['where']]}", "; ".join(facts), exact, command, file, "[more](sparse.md#records)"

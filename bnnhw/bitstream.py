@@ -14,13 +14,14 @@ from .gateware.link import identity_of
 from .plan import PlanError
 from .spacing import hold
 from .stages.dense import UnfoldedOptions
+from .stages.lookup import LookupOptions
 from .updating.base import Base
 from .verify import images_for, summary
 
 __all__ = ["ClockMissed", "check_link", "identity", "make_bitstream", "update"]
 
 SEEDS = 3       # placements that are tried until the clock is met
-FEW_CELLS, FEW_OF = 8, 0.1      # of a circuit's chains and registers that synthesis may find out to be constants
+FEW_CELLS, FEW_OF = 8, 0.1      # of a circuit's cells that synthesis may find out to be constants, or that nothing reads
 
 
 class ClockMissed(implement.ImplementError):
@@ -66,8 +67,9 @@ def _check_memories(plan, device, cells):
     """Refuse a netlist in which a weight memory that was meant for block RAM landed in logic.
 
     The block RAMs that synthesis makes of a stage's memory ``rom`` (other memories, as of FIFOs, have other names) are called
-    ``core.STAGE. ... .rom.0.0`` and so on. yosys makes none of columns that are constant, so there must be as many as the bits
-    need, and no more. It maps a memory as a whole, though: of an updatable layer, whose words are random, each memory has some.
+    ``core.STAGE. ... .rom.0.0`` and so on. yosys makes none of columns that are constant, so that as many are asked for as the
+    bits need, and not an exact number. It maps a memory as a whole, though: of an updatable layer, whose words are random, each
+    memory has some.
     """
     memory = FAMILIES[device.family].memory
     blocks = re.findall(rf"^ *{memory} #\((?:\n.*,)*\n.*\n *\) \\core\.((\w+)\.(?:\w+\.)*rom)\.\d+\.\d+ +\(", cells, re.M)
@@ -84,24 +86,27 @@ def _check_memories(plan, device, cells):
                                            f"made {found}: they landed in logic")
 
 
-def _check_circuits(source, cells):
+def _check_circuits(source, cells, whole):
     """Refuse a netlist in which synthesis took circuits apart that were emitted as cells.
 
     The cells ``u1, u2, ...`` of a module that stands in ``source`` as cells are called ``core. ... .INSTANCE.u1`` in the netlist.
-    Each of those that are tables must be there; of chains and registers synthesis may find some out to be constants.
+    Of a layer in ``whole`` (names) each table must be there; else synthesis may find some cells out to be constants, or that
+    nothing reads a neuron.
     """
     emitted = dict(re.findall(r"^module (\w+) \((.*?)^endmodule", source, re.M | re.S))
     kept = set(re.findall(r"\\(core\.\S+\.u\d+) +\(", cells))
     for top, body in re.findall(rf"^module \\{TOP}\.(core\.\S+) ?\((.*?)^endmodule", source, re.M | re.S):
+        layer = top.split(".")[1]
         for name, instance in re.findall(r"^  (\w+) (\w+) \(", body, re.M):
             found = re.findall(rf"^  \w+ .*\b(u\d+) \(.*\);({TABLE})?$", emitted.get(name, ""), re.M)
-            for kind, what in ((TABLE, "tables"), ("", "cells of chains and registers")):
-                wanted = {f"{top}.{instance}.{cell}" for cell, remark in found if remark == kind}
-                lost = len(wanted - kept)
-                if lost > (0 if kind else max(FEW_CELLS, FEW_OF * len(wanted))):
-                    raise implement.ImplementError(
-                        f"layer {top.split('.')[1]!r}: its circuit was emitted with {len(wanted)} {what}, of which "
-                        f"synthesis left {len(wanted) - lost}: it took them apart")
+            wanted = {remark: {f"{top}.{instance}.{cell}" for cell, own in found if own == remark} for remark in (TABLE, "")}
+            lost = {remark: len(names - kept) for remark, names in wanted.items()}
+            if layer in whole and lost[TABLE]:
+                raise implement.ImplementError(f"layer {layer!r}: {lost[TABLE]} of its {len(wanted[TABLE])} tables are not in "
+                                               "the netlist: synthesis took them apart")
+            if sum(lost.values()) > max(FEW_CELLS, FEW_OF * len(found)):
+                raise implement.ImplementError(f"layer {layer!r}: its circuit was emitted as {len(found)} cells, of which "
+                                               f"synthesis left {len(found) - sum(lost.values())}: it took them apart")
 
 
 def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=None, narrator):
@@ -161,7 +166,8 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
     counts = implement.synthesize(sources, BOARD_TOP, device, netlist=mapped, part=TOP, part_verilog=made[0],
                                   log=folder / "yosys.log")
     _check_memories(plan, device, made[0].read_text())
-    _check_circuits(accelerator, made[0].read_text())
+    _check_circuits(accelerator, made[0].read_text(), [name for name, own in plan.options.items()
+                                                       if isinstance(own, LookupOptions)])
     anchor(mapped, device)
     held = hold(mapped, device) if _in_blocks(plan) else 0
     if base:

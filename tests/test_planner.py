@@ -295,15 +295,15 @@ def test_latency(cycles):
 
 
 def test_explanation_of_a_latency():
-    """Of the latency, not of the interval; and its longest part cannot be longer than all of it."""
+    """What it is of what was asked for, and no other interval's design."""
     found = folding.choose(SMALL, planner(SMALL), latency=300 / CLOCK_HZ)
-    said = re.fullmatch(r"latency (\d+) cycles \(([\d.]+) us\) of 300 asked for; the longest part of it is (.*), (\d+) cycles"
-                        r"( each)?", str(found))
-    latency, micros, names, longest, each = said.groups()
+    said = re.fullmatch(r"latency (\d+) cycles \(([\d.]+) us\) of 300 asked for; layers? (.*) sets? the interval, (\d+) "
+                        r"cycles", str(found))
+    latency, micros, names, longest = said.groups()
     assert int(latency) == found.plan.latency_cycles and micros == f"{1e6 * int(latency) / CLOCK_HZ:.2f}"
     slowest = [name for name, choice in found.design.chosen.items() if choice.cycles == int(longest)]
-    assert int(longest) == max(choice.cycles for choice in found.design.chosen.values()) < int(latency)
-    assert re.findall("'(.*?)'", names) == slowest and bool(each) == (len(slowest) > 1)
+    assert int(longest) == max(choice.cycles for choice in found.design.chosen.values())
+    assert re.findall("'(.*?)'", names) == slowest
 
 
 def test_latency_takes_less_area_than_a_rate_that_gives_it():

@@ -74,7 +74,7 @@ def test_verilog_is_exact(name, count):
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "mnist-lut4")) for name in SPARSE])
 def test_tables_are_exact(name):
-    """Every table's output, every vote and class, an image per clock: what the records are, with fewer images."""
+    """Every table's output, every vote and class, an image per clock."""
     found = models.load(name)
     plan = folding.fold(found.network, lower(found.network), clock_hz=24_000_000, fps=24_000_000)
     x, labels = verify.images_for(found.network, 200, found.provenance["dataset"])

@@ -203,15 +203,17 @@ def test_netlist(name, blocks, tmp_path):
     text, cells = source.read_text(), (tmp_path / "netlist.v").read_text()
     result = netlist.run(plan, cells, x, device, p_valid=0.8, p_ready=0.3, seed=1)
     assert compare(NETWORK, x, result) == []
-    bitstream._check_circuits(text, cells)
+    bitstream._check_circuits(text, cells, ["fc2"])
     circuit = text[text.index("module bnnhw_circuit_fc2 "):]
-    tables = re.findall(r" (u\d+) \(.*// table$", circuit[:circuit.index("endmodule")], re.M)
-    name = re.compile(r"(\\core\.fc2\.circuit\.)(u\d+) ")
-    table = name.sub(lambda found: f"{found[1]}{'abc$' * (found[2] == tables[0])}{found[2]} ", cells)      # one mapped anew
-    chains = name.sub(lambda found: f"{found[1]}{'abc$' * (found[2] not in tables)}{found[2]} ", cells)
-    for lost, what in ((table, "tables"), (chains, "cells of chains and registers")):
-        with pytest.raises(implement.ImplementError, match=rf"^layer 'fc2': its circuit was emitted with \d+ {what}, of which "):
-            bitstream._check_circuits(text, lost)
+    table = re.search(r" (u\d+) \(.*// table$", circuit, re.M)[1]
+    half = re.sub(r"(\\core\.fc2\.circuit\.)u(\d*[13579]) ", r"\1abc$\2 ", cells)     # half of them mapped anew
+    with pytest.raises(implement.ImplementError, match=r"^layer 'fc2': its circuit was emitted as \d+ cells, of which "):
+        bitstream._check_circuits(text, half, [])
+    lost = cells.replace(f"\\core.fc2.circuit.{table} ", "\\core.fc2.circuit.abc$1 ")
+    assert lost != cells
+    bitstream._check_circuits(text, lost, ["fc1"])
+    with pytest.raises(implement.ImplementError, match=r"^layer 'fc2': 1 of its \d+ tables are not in the netlist: "):
+        bitstream._check_circuits(text, lost, ["fc2"])
 
 
 def styles(fps, **given):

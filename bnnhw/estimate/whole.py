@@ -25,9 +25,9 @@ CELL_INPUTS = {"ice40": 4, "ecp5": 4, "gowin": 4, "xc7": 6}
 FREE_MULTIPLEXERS = {"ecp5"}        # between its LUT4s, up to six inputs
 CELLS_PER_END = 2
 # A table or chain between two registers, with the wires of a large design, by a device's delays. From rows in benchmarks/results:
-# UP5K 8.1 (records.json, mnist-lut4 at depth 2: 61.55 MHz), 6.8 (boards.json, at depth 3: 49.27), 7.7 (settings.json, TFC's fc4);
+# UP5K 8.3 (records.json, mnist-lut4 at depth 2: 60.27 MHz), 6.8 (boards.json, at depth 3: 49.27), 7.7 (settings.json, TFC's fc4);
 # HX8K 3.9 (boards.json, mnist-lut4 at depth 2: 128.52); ECP5 5.0 (records.json, 6-input tables at depth 3: 67.26), 3.6
-# (boards.json, mnist-lut4 at depth 3: 91.97), 3.4 (settings.json, fc4), 6.1 (unfolded.json, all of TFC at depth 2). Of Gowin
+# (boards.json, mnist-lut4 at depth 3: 92.11), 3.4 (settings.json, fc4), 6.1 (unfolded.json, all of TFC at depth 2). Of Gowin
 # there is no row.
 LEVEL_NS = {"ice40-u": 8, "ice40-hx": 4, "ecp5": 5, "gowin-gw1n": 8, "gowin-gw2a": 8}
 FRAMES = 5          # frames on their way at once, and two, for which the flags of frames have room: 4 to 7 in shipped networks

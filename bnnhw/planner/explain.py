@@ -94,17 +94,18 @@ def _layers(names):
 
 
 def latency_explanation(design, latency, asked, clock_hz):
-    """How many of the cycles that were ``asked`` for the ``latency`` of ``design`` is, and what is the longest part of it, in one
-    line. A latency is a sum over layers (:mod:`.latency`), so that the longest part is of those that set the interval."""
-    slowest = bottleneck(design)
-    return (f"latency {_count(latency, 'cycle')} ({1e6 * latency / clock_hz:,.2f} us) of {asked:,} asked for; the longest part "
-            f"of it is {_layers(slowest)}, {_count(design.interval, 'cycle')}{' each' if len(slowest) > 1 else ''}")
+    """How many of the cycles ``asked`` for the ``latency`` of ``design`` is, and what sets its interval, in one line."""
+    return f"latency {_count(latency, 'cycle')} ({1e6 * latency / clock_hz:,.2f} us) of {asked:,} asked for; {_pace(design)}"
+
+
+def _pace(design):
+    names = bottleneck(design)
+    return f"{_layers(names)} {'set' if len(names) > 1 else 'sets'} the interval, {_count(design.interval, 'cycle')}"
 
 
 def explanation(design, relief, clock_hz):
     """What sets the interval of ``design``, and what its ``relief`` would take, in one line."""
-    names = bottleneck(design)
-    text = f"{_layers(names)} {'set' if len(names) > 1 else 'sets'} the interval, {_count(design.interval, 'cycle')}"
+    text = _pace(design)
     if relief is None:
         return f"{text}, the least that this network can have"
     faster = relief.design
