@@ -227,9 +227,9 @@ def page(rows):
     designs, lacking = list(grid.all_designs()), missing(rows)
     kept_out_lacking, kept_out = ([routed for use, *_, routed in own if use == "kept out"] for own in (lacking, designs))
     lines = [f"{len(used)} runs of designs in the fit, {len(found)} of designs kept out of it.\n",
-             f"Of the {len(designs)} designs of `benchmarks/grid.py` {len(lacking)} have no row, {len(kept_out_lacking)} of these "
-             f"kept out of the fit: they have not been run, or do\nnot fit their device. {sum(kept_out)} of those kept out are to "
-             f"be routed, {sum(kept_out) - sum(kept_out_lacking)} have been.\n\n",
+             f"Of the {len(designs)} designs of `benchmarks/grid.py` {len(lacking)} have no row, {len(kept_out_lacking)} of "
+             f"these kept out of the fit: they have not been run, or do\nnot fit their device. {sum(kept_out)} of those kept out "
+             f"are to be routed, {sum(kept_out) - sum(kept_out_lacking)} have been.\n\n",
              "- " + _worst(found, 1, "Cells", CELLS_LIMIT), "- " + _worst(found, 2, "Routed rate", RATE_LIMIT),
              f"- Block RAMs: equal in {exact} of {len(found)}.\n\n",
              "| design | device | cells | estimated | error | block RAMs | estimated | MHz, median of 3 | estimated | error |\n",
