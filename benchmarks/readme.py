@@ -50,8 +50,8 @@ def results():
     refused = [r for r in rows if r["fits"] != "yes"]
     text += [f"\n`{r['network']}` does not fit the {r['board']}, and the build says so: `{r['fits']}`\n" for r in refused]
     rows, command = _rows("records")
-    text += ["\n**Networks of lookup tables**, taking a pixel or a bit per cycle where placed, or an image per clock where all come "
-             "at once; all 10,000 test images through Verilog and netlist of the one or the other "
+    text += ["\n**Networks of lookup tables**, taking a pixel or a bit per cycle where placed, or an image per clock where all "
+             "come at once; all 10,000 test images through Verilog and netlist of the one or the other "
              f"(`{command}`, [more](docs/records.md)):\n\n",
              _table(["network", "board", "tables", "right of 10,000", "images through what is placed", "cells", "block RAMs",
                      "routed max.", "last pixel to class"],
