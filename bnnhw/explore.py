@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from . import artifact, boards, devices, models
+from . import artifact, boards, devices, estimate, models
 from .bitstream import check_link
 from .build import AUTO
 from .errors import UsageError
@@ -16,6 +16,7 @@ from .exploring.jobs import FASTEST
 from .lower import lower
 from .plan import PlanError
 from .planner.goals import MARGIN, Planner, has_estimates
+from .tools import ToolError
 
 __all__ = ["add_arguments", "explore", "run", "table"]
 
@@ -32,6 +33,9 @@ def add_arguments(parser):
                         help="images per second to reach with the least area, separated by commas, or `max`, the most that fit "
                              "(the default)")
     parser.add_argument("--scores", action="store_true", help="give the scores besides the class")
+    parser.add_argument("--exact", action="store_true",
+                        help="synthesize circuits of constants (lookup layers, unfolded layers) for their figures, once: they "
+                             "are kept")
     parser.add_argument("--route", action="store_true",
                         help="build, place and route every combination, into a SQLite file and a picture")
     route = parser.add_argument_group("with --route")
@@ -67,7 +71,7 @@ def _clocks(text):
     return [clock for word in text.split(",") for clock in ([word] if word == AUTO else _numbers(word))]
 
 
-def explore(stages, board, fps=FASTEST):
+def explore(stages, board, fps=FASTEST, exact=False):
     """What ``board`` would make of a network, at its own clock.
 
     Parameters
@@ -77,6 +81,9 @@ def explore(stages, board, fps=FASTEST):
     board : Board
     fps : float or "max"
         Images per second to reach with the least area, or the fastest design.
+    exact : bool
+        Circuits of constants that the design has are synthesized, where they have not been, and the design is chosen again with
+        their figures, until it has none that are estimated: some 10 s each.
 
     Returns
     -------
@@ -87,18 +94,30 @@ def explore(stages, board, fps=FASTEST):
     """
     device = devices.find(board.device)
     clock_hz = int(board.clock(board, board.clock_hz))
-    planner = Planner(stages, device, clock_hz, board, fabric=device.family)
     found = {"board": board.name, "device": device.name, "clock_hz": clock_hz, "cells_limit": device.luts,
              "brams_limit": device.brams, "why": None}
     found |= dict.fromkeys(("images_per_s", "cycles", "cells", "brams", "fmax_hz", "explanation"))
     if not has_estimates(device):
         return found | {"why": "there are no estimates for this device"}
+    again = True
     try:
-        design = planner.fastest() if fps == FASTEST else planner.at(fps)
-    except PlanError as error:
+        while again:
+            planner = Planner(stages, device, clock_hz, board, fabric=device.family)
+            design = planner.fastest() if fps == FASTEST else planner.at(fps)
+            again = exact and _synthesized(stages, design, device)
+    except (PlanError, ToolError) as error:
         return found | {"why": str(error)}
     return found | {"images_per_s": clock_hz / design.interval, "cycles": design.interval, "cells": design.luts,
                     "brams": design.brams, "fmax_hz": planner.fmax_hz(design), "explanation": planner.explain(design)}
+
+
+def _synthesized(stages, design, device):
+    """Whether a design has circuits of constants that had to be synthesized."""
+    own = [(stage, design.chosen[stage.name].options) for stage in stages]
+    lacking = [one for one in own if getattr(one[1], "style", "folded") != "folded" and estimate.cached(*one, device) is None]
+    for stage, options in lacking:
+        estimate.exact(stage, options, device)
+    return bool(lacking)
 
 
 def table(name, rows):
@@ -131,13 +150,16 @@ def _mhz(hz):
     return f"{hz / 1e6:.3g}"
 
 
-def _estimates(path, chosen, rates, scores):
+def _estimates(path, chosen, rates, scores, exact):
     """Print what is estimated of one network."""
     network = artifact.load(path).network
     check_link(network)
     stages = lower(network, scores=scores)
-    rows = [explore(stages, board, fps) for board in chosen for fps in rates]
-    console = Console()
+    console, rows = Console(), []
+    with console.status("") as status:
+        for board in chosen:
+            status.update(f"{path.stem} on {board.name}")
+            rows += [explore(stages, board, fps, exact) for fps in rates]
     console.print(table(path.stem, rows))
     for text in dict.fromkeys(map(remark, rows)):
         names = ", ".join(dict.fromkeys(row["board"] for row in rows if remark(row) == text))
@@ -152,6 +174,8 @@ def _check(args):
     for name, least in (("verify", 0), ("jobs", 1)):
         if (value := getattr(args, name)) is not None and value < least:
             raise UsageError(f"--{name} must be at least {least}, not {value}")
+    if args.exact and args.route:
+        raise UsageError("--exact is for estimates, --route synthesizes everything")
     if args.scheduler and args.jobs:
         raise UsageError("--jobs is for this machine; with --scheduler each worker has its own --nthreads")
 
@@ -162,7 +186,7 @@ def run(args):
     paths = [models.path(model) for model in args.model]
     if not args.route:
         for path in paths:
-            _estimates(path, chosen, args.fps, args.scores)
+            _estimates(path, chosen, args.fps, args.scores, args.exact)
         return 0
     failed = command.explore(paths, [board.name for board in chosen], Path(args.output or OUTPUT),
                              count=args.jobs or os.cpu_count(), scheduler=args.scheduler, rates=args.fps,

@@ -280,6 +280,7 @@ def test_the_page_says_how_far_the_rule_for_constants_is_off(calibrate):
             luts = estimate.of_plan(plan, device).luts
             found.append(name)
             assert f"{name} {luts:,.0f} ({100 * (luts / row['luts'] - 1):+.1f} %" in text
+            assert abs(luts / row["luts"] - 1) <= calibrate.CELLS_LIMIT and estimate.of_plan(plan, device).brams == row["brams"]
     assert sorted(found) == ["fashion-lut4", "mnist-lut4", "mnist-lut6", "mnist-lut6-wide"]
 
 

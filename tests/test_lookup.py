@@ -114,8 +114,8 @@ def test_what_holds_the_input():
     def held(**options):
         return stage.held(stage.parse({"kind": stage.kind, "fabric": "ice40", "depth": 1} | options))
     assert held(lanes=784) == (0, 0, [])
-    assert held(lanes=1, blocks=24) == (24, 32, [(11, 784)])        # a shift register, and as it was with the vector before
-    assert held(lanes=1) == (0, 400, [(4, 784)])
+    assert held(lanes=1, blocks=24) == (24, 75, [(11, 784)])        # the shift register twice, what writes
+    assert held(lanes=1) == (0, 406, [(4, 784)])
     assert Gather(784, 1, [list(range(384))], blocks=24).memories == [(10, 784)]
     assert Gather(784, 1, [list(range(384))]).memories == [(1, 784)]
     assert Gather(20, 1, [[3, 4]], blocks=1).memories == []
@@ -124,7 +124,7 @@ def test_what_holds_the_input():
     # Several levels a pixel: five memories of 512 words stand side by side in seven block RAMs, which no one shape of them does.
     stage = LookupClassStage("votes", (), "votes", bytes_per_beat=1, elements=2352, inner=["?"], groups=1,
                              layers=[([[i] for i in range(320)], [1] * 320)])
-    assert held(lanes=1, blocks=24) == (20, 0, [(10, 2352)])
+    assert held(lanes=1, blocks=24) == (20, 38, [(10, 2352)])
     assert estimate.of_stage(stage, stage.parse(asked), devices.find("up5k")).brams == 20 + 7
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bnnhw import boards, cli, estimate, explore, folding, models
+from bnnhw import boards, estimate, folding, models
 from bnnhw.devices import DEVICES
 from bnnhw.estimate.figures import Parts, evaluate
 from bnnhw.lower import lower
@@ -324,46 +324,6 @@ def test_no_such_latency():
     for cycles, end in ((2, ""), (20, r"; the shortest that was found is \d+")):
         with pytest.raises(PlanError, match=rf"^no plan for up5k has a latency of {cycles} cycles{end}$"):
             folding.choose(SMALL, planner(SMALL), latency=cycles / CLOCK_HZ)
-
-
-def test_explore():
-    stages = lower(TFC)
-    rows = [explore.explore(stages, boards.find(name)) for name in ("icebreaker", "ulx3s-25f")]
-    assert [row["board"] for row in rows] == ["icebreaker", "ulx3s-25f"] and not any(row["why"] for row in rows)
-    for row in rows:
-        device = DEVICES[row["device"]]
-        own = Planner(stages, device, row["clock_hz"], boards.find(row["board"]), fabric=device.family)
-        design = own.fastest()
-        assert (row["cycles"], row["cells"], row["brams"]) == (design.interval, design.luts, design.brams)
-        assert row["images_per_s"] == row["clock_hz"] / row["cycles"] and row["explanation"] == own.explain(design)
-    least = explore.explore(stages, boards.find("icebreaker"), fps=5_000)
-    assert least["images_per_s"] >= 5_000 and least["cells"] < rows[0]["cells"]
-
-
-def test_explore_says_why_not(monkeypatch):
-    row = explore.explore(lower(SFC), boards.find("icebreaker"))
-    assert row["why"].startswith("the network does not fit up5k: what comes nearest takes ") and row["cycles"] is None
-    monkeypatch.setattr(explore, "has_estimates", lambda device: False)
-    assert explore.explore(lower(SFC), boards.find("icebreaker"))["why"] == "there are no estimates for this device"
-
-
-def test_explore_as_a_command(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    assert cli.main(["explore", "mnist-tfc", "--boards", "icebreaker,ulx3s-25f"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert not any("\u2026" in line for line in lines)
-    assert lines[0].startswith("mnist-tfc, by estimates, in 85% of the cells")
-    assert lines[1].split() == "board MHz images/s cycles cells RAMs at most MHz".split()
-    assert re.match(r"icebreaker +30 +[\d,]+ +\d+ +[\d,]+ / 5,280 +\d+ / 30 +[\d.]+$", lines[2])
-    assert lines[3].startswith("ulx3s-25f ") and lines[4].startswith("icebreaker: layer")
-    assert cli.main(["explore", "mnist-tfc", "--boards", "ulx3s-25f,ulx3s-12f"]) == 0
-    assert capsys.readouterr().out.splitlines()[4].startswith("ulx3s-25f, ulx3s-12f: layer")
-    assert cli.main(["explore", "mnist-sfc", "--boards", "icebreaker"]) == 0
-    assert "\nicebreaker: no: the network does not fit up5k" in capsys.readouterr().out
-    for arguments in (["--boards", "arduino"], ["--fps", "0"]):
-        with pytest.raises(SystemExit) as exit_:
-            cli.main(["explore", *arguments])
-        assert exit_.value.code == 2
 
 
 def test_the_page_has_the_results(monkeypatch):

@@ -5,9 +5,9 @@ costs was fitted by ``benchmarks/calibrate.py`` on real runs of yosys and nextpn
 own rule. ``docs/estimates.md`` says how far from place and route the figures are.
 """
 
-from .circuits import exact
+from .circuits import cached, exact
 from .figures import Estimate, EstimateError
 from .whole import of_converter, of_element, of_ends, of_fifo, of_fork, of_plan, of_stage, of_wrapper
 
-__all__ = ["Estimate", "EstimateError", "exact", "of_converter", "of_element", "of_ends", "of_fifo", "of_fork", "of_plan",
-           "of_stage", "of_wrapper"]
+__all__ = ["Estimate", "EstimateError", "cached", "exact", "of_converter", "of_element", "of_ends", "of_fifo", "of_fork",
+           "of_plan", "of_stage", "of_wrapper"]

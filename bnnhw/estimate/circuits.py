@@ -10,7 +10,7 @@ from amaranth.back import verilog
 from .. import __version__, baked, gateware, stages
 from ..families import FAMILIES
 from ..files import atomic_write, cache_dir, sha256_of
-from .figures import Estimate, check
+from .figures import Estimate, alike, check
 from .packing import packed
 
 __all__ = ["TOP", "cached", "exact", "keep", "verilog_of"]
@@ -46,7 +46,7 @@ def _update(found, value):
 
 
 def _file(stage, options, device):
-    words = [FORMAT, __version__, _source(), _content(stage), options.model_dump_json(), device.name,
+    words = [FORMAT, __version__, _source(), _content(stage), options.model_dump_json(), alike(device).name,
              FAMILIES[device.family].synthesis]
     return cache_dir(FOLDER) / (hashlib.sha256(" ".join(map(str, words)).encode()).hexdigest() + ".json")
 
@@ -72,7 +72,8 @@ def verilog_of(component):
 
 
 def exact(stage, options, device):
-    """Cells, flip-flops and block RAMs of a stage by synthesis and packing; kept, so that the next time is at once.
+    """Cells, flip-flops and block RAMs of a stage by synthesis and packing; kept, so that the next time, also for another
+    device of the family and grade, is at once.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def exact(stage, options, device):
     check(device)
     found = cached(stage, options, device)
     if found is None:
-        figures = packed(verilog_of(stage.build(options)), TOP, device)
+        figures = packed(verilog_of(stage.build(options)), TOP, alike(device))
         found = Estimate(figures["luts"], figures["ffs"], figures["brams"], 0.0)
         keep(stage, options, device, found)
     return found

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass, field, replace
 from importlib import resources
 
+from .. import devices
 from ..errors import UserError
 
-__all__ = ["Estimate", "EstimateError", "Parts", "SIZE", "check", "constants", "evaluate", "speed", "whole"]
+__all__ = ["Estimate", "EstimateError", "Parts", "SIZE", "alike", "check", "constants", "evaluate", "speed", "whole"]
 
 CONSTANTS = "constants.json"
 TARGETS = ("cells", "ffs")
@@ -97,6 +98,12 @@ def constants():
 def speed(device):
     """Name of the delays of ``device``: its family, and its grade where the family has several."""
     return f"{device.family}-{device.grade}" if device.grade else device.family
+
+
+@functools.cache
+def alike(device):
+    """The first device whose estimates are the same: those of one family and grade differ only in how much there is."""
+    return next((other for other in devices.DEVICES.values() if speed(other) == speed(device)), device)
 
 
 def check(device):

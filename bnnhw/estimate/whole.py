@@ -10,7 +10,7 @@ from ..gateware.fork import Fork
 from ..gateware.width import DownConverter, UpConverter
 from . import parts
 from .circuits import cached
-from .figures import Estimate, EstimateError, Parts, check, evaluate, speed, whole
+from .figures import Estimate, EstimateError, Parts, alike, check, evaluate, speed, whole
 from .memory import mapped
 from .stages import parts_of
 
@@ -28,20 +28,15 @@ CELLS_PER_END = 2
 # UP5K 8.3 (records.json, mnist-lut4 at depth 2: 60.27 MHz), 6.8 (boards.json, at depth 3: 49.27), 7.7 (settings.json, TFC's fc4);
 # HX8K 3.9 (boards.json, mnist-lut4 at depth 2: 128.52); ECP5 5.0 (records.json, 6-input tables at depth 3: 67.26), 3.6
 # (boards.json, mnist-lut4 at depth 3: 92.11), 3.4 (settings.json, fc4), 6.1 (unfolded.json, all of TFC at depth 2). Of Gowin
-# there is no row.
+# there is no row. Tables of a lookup layer that need no multiplexer between cells are quicker on ECP5.
 LEVEL_NS = {"ice40-u": 8, "ice40-hx": 4, "ecp5": 5, "gowin-gw1n": 8, "gowin-gw2a": 8}
+SMALL_LEVEL_NS = LEVEL_NS | {"ecp5": 3.7}
 FRAMES = 5          # frames on their way at once, and two, for which the flags of frames have room: 4 to 7 in shipped networks
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def _folded(stage, options, device):
     return evaluate(parts_of(stage, options, device.family), device)
-
-
-@functools.cache
-def _alike(device):
-    """The first device whose estimates are the same: those of one family and grade differ only in how much there is."""
-    return next((other for other in devices.DEVICES.values() if speed(other) == speed(device)), device)
 
 
 def of_stage(stage, options, device):
@@ -68,9 +63,11 @@ def of_stage(stage, options, device):
     """
     check(device)
     if getattr(options, "style", "folded") == "folded":
-        return _folded(stage, options, _alike(device))
+        return _folded(stage, options, alike(device))
     found = cached(stage, options, device)
-    depth_ns = options.depth * LEVEL_NS[speed(device)]
+    small = not hasattr(stage, "weights") and all(len(inputs) <= CELL_INPUTS[device.family]
+                                                  for layer, _ in stage.layers for inputs in layer)
+    depth_ns = options.depth * (SMALL_LEVEL_NS if small else LEVEL_NS)[speed(device)]
     if found is not None:
         return Estimate(found.luts, found.ffs, found.brams, depth_ns)
     if hasattr(stage, "weights"):

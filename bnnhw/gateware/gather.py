@@ -105,10 +105,21 @@ class Gather:
         return int(self.blocks > 0)
 
     @property
+    def flipflops(self):
+        """Shift registers, their copies, the two words in front, and what writes block RAMs; flags and counters left out."""
+        found = sum(self.lengths) * (1 + self.registers) + 2 * self.lanes + len(self.lengths)
+        return found + self.blocks + BLOCK_BITS * self.lanes if self.blocks else found
+
+    @property
     def memories(self):
-        """Width and depth of the table of targets where it is meant for block RAM, in a list: empty where it is logic."""
-        size = self._target.size * self.lanes, self.words
-        return [size] if size[0] * size[1] >= LEAST_BLOCK_BITS else []
+        """Width (of the bits that change) and depth of the table of targets where it is meant for block RAM, in a list: empty
+        where it is logic."""
+        still = self._target["low"].width if self.each == 1 else 0
+        return [((self._target.size - still) * self.lanes, self.words)] if self._in_blocks else []
+
+    @property
+    def _in_blocks(self):
+        return self._target.size * self.lanes * self.words >= LEAST_BLOCK_BITS
 
     @property
     def _target(self):
@@ -138,7 +149,7 @@ class Gather:
         count, end = Signal(range(self.words)), Signal(init=self.words == 1)    # of the word that comes; whether it is the last
         shape = data.ArrayLayout(self._target, self.lanes)
         m.submodules.used = used = memory.Memory(
-            shape=shape, depth=self.words, init=self._table(), attrs={"rom_style": "block" if self.memories else "logic"})
+            shape=shape, depth=self.words, init=self._table(), attrs={"rom_style": "block" if self._in_blocks else "logic"})
         read, push = used.read_port(), i.valid & i.ready
         # Two registers in front. In the first a word meets its targets; in the second it is known what to do with it.
         coming, coming_word, coming_last = Signal(), Signal(self.lanes), Signal()

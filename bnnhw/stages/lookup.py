@@ -94,12 +94,12 @@ class LookupStage(Stage):
         return Gather(self.elements_in, options.lanes, self.clusters, options.blocks)
 
     def held(self, options):
-        """What holds the input, nothing where it comes in one word: block RAMs, flip-flops, and memories beside them, (width,
-        depth) each."""
+        """What holds the input, nothing where it comes in one word: block RAMs, flip-flops, and memories beside them, (width of
+        what changes, depth) each."""
         if options.lanes == self.elements_in:
             return 0, 0, []
         gather = self._gather(options)
-        return gather.blocks, sum(gather.lengths) * (1 + gather.registers), gather.memories
+        return gather.blocks, gather.flipflops, gather.memories
 
     def registers(self, options):
         """Registers that a whole vector passes before the register slice at the end."""
