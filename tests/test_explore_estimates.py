@@ -29,10 +29,11 @@ def test_explore():
     assert least["images_per_s"] >= 5_000 and least["cells"] < rows[0]["cells"]
 
 
-def test_explore_exact(monkeypatch):
+def test_explore_exact(monkeypatch, tmp_path):
     """Circuits of constants are synthesized until the design has none that are estimated, and not again for another board of the
     family; a tool that breaks on one is the reason."""
     from bnnhw.estimate import circuits
+    monkeypatch.setenv("BNNHW_CACHE", str(tmp_path))
     made = []
 
     def packed(text, top, device):

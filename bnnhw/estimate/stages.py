@@ -173,7 +173,8 @@ def _window(stage, options, lanes, family, *, repeats=1, borders):
     if any(stage.padding):
         places = sum(bits(size + kernel) + 1 for size, kernel in ((height, rows), (width, across)))
     found = parts.window(
-        width=lanes * stage.bits_in, depth=depth, loops=[count for count, _ in loops], address_jump=bits(reach) + 1,
+        width=lanes * stage.bits_in, depth=depth, loops=[count for count, _ in loops], small=max(rows, across) <= 2,
+        address_jump=bits(reach) + 1,
         ahead=bits(depth + geometry.words + reach) + 1, room=bits(depth + geometry.words), freed=freed, places=places,
         borders=borders, family=family)
     return parts.sliced(found, lanes * stage.bits_in + bits(borders - 1)) if options.slices else found
