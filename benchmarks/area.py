@@ -9,7 +9,7 @@ Peers: ``naive``, a balanced tree of ``+`` and a comparison per row; ``full adde
 tables made once (:mod:`bnnhw.gateware`); ``da4ml``, its adder graph and Verilog. Circuits: random rows of +-1 with the threshold
 n / 2, and the layers of the shipped networks TFC and SFC (rows that give scores get the threshold n / 2). Peers of more than
 :data:`MAPPED` synapses are mapped to iCE40 only; of more than :data:`MAPPED_ICE40` to nothing: ``by`` is then "generator", and
-their figure is their own count (tables; da4ml's cost). What has not ended after :data:`LIMIT_MINUTES` is ended, and ``by`` says so.
+their figure is their own count (tables; da4ml's cost). What takes longer than :data:`LIMIT_MINUTES` is ended; ``by`` says so.
 
 Cells: iCE40 ICESTORM_LC and ECP5 TRELLIS_COMB as nextpnr packs them; Gowin LUTs and ALUs, xc7 LUTs without CARRY4 by yosys.
 Wide multiplexers are switched off, and so is ABC's proof of its own result, which changes no cell and takes an hour
@@ -218,8 +218,8 @@ def cases(found):
     for name, (weights, _) in found.items():
         for fabric in SYNTHESIS:
             for design in (*PEERS, "ours"):
-                own_count = design != "naive"
-                if design == "ours" or weights.size <= MAPPED or fabric == "ice40" and (own_count or weights.size <= MAPPED_ICE40):
+                counts = design != "naive"
+                if design == "ours" or weights.size <= MAPPED or fabric == "ice40" and (counts or weights.size <= MAPPED_ICE40):
                     yield name, fabric, design
     yield VOTER, "LUT6", "ours"
 
