@@ -16,7 +16,7 @@ from .exploring.jobs import FASTEST
 from .lower import lower
 from .plan import PlanError
 from .planner.goals import MARGIN, Planner, has_estimates
-from .tools import ToolError
+from .tools import ToolError, ToolMissing
 
 __all__ = ["add_arguments", "explore", "run", "table"]
 
@@ -34,8 +34,8 @@ def add_arguments(parser):
                              "(the default)")
     parser.add_argument("--scores", action="store_true", help="give the scores besides the class")
     parser.add_argument("--exact", action="store_true",
-                        help="synthesize circuits of constants (lookup layers, unfolded layers) for their figures, once: they "
-                             "are kept")
+                        help="synthesize circuits of constants (lookup layers, unfolded layers) for their figures, which are "
+                             "kept: 10 to 60 s for each folding that the search comes to")
     parser.add_argument("--route", action="store_true",
                         help="build, place and route every combination, into a SQLite file and a picture")
     route = parser.add_argument_group("with --route")
@@ -83,20 +83,26 @@ def explore(stages, board, fps=FASTEST, exact=False):
         Images per second to reach with the least area, or the fastest design.
     exact : bool
         Circuits of constants that the design has are synthesized, where they have not been, and the design is chosen again with
-        their figures, until it has none that are estimated: some 10 s each.
+        their figures, until it has none that are estimated. That is one for each folding that the search comes to, 10 to 60 s
+        each. Where the rule of thumb finds no design nothing is synthesized.
 
     Returns
     -------
     dict
         ``board``, ``device``, ``clock_hz``, ``cells_limit``, ``brams_limit`` (what the device has), and ``why``: None where it
         fits, else the reason, in words. Then ``images_per_s``, ``cycles``, ``cells``, ``brams`` (board and all), ``fmax_hz``,
-        ``explanation``; None where it does not fit.
+        ``explanation``; None where it does not fit. ``unsynthesized``: why a circuit of constants is estimated all the same.
+
+    Raises
+    ------
+    OSError
+        The cache folder cannot be written.
     """
     device = devices.find(board.device)
     clock_hz = int(board.clock(board, board.clock_hz))
     found = {"board": board.name, "device": device.name, "clock_hz": clock_hz, "cells_limit": device.luts,
              "brams_limit": device.brams, "why": None}
-    found |= dict.fromkeys(("images_per_s", "cycles", "cells", "brams", "fmax_hz", "explanation"))
+    found |= dict.fromkeys(("images_per_s", "cycles", "cells", "brams", "fmax_hz", "explanation", "unsynthesized"))
     if not has_estimates(device):
         return found | {"why": "there are no estimates for this device"}
     again = True
@@ -105,8 +111,10 @@ def explore(stages, board, fps=FASTEST, exact=False):
             planner = Planner(stages, device, clock_hz, board, fabric=device.family)
             design = planner.fastest() if fps == FASTEST else planner.at(fps)
             again = exact and _synthesized(stages, design, device)
-    except (PlanError, ToolError) as error:
+    except PlanError as error:
         return found | {"why": str(error)}
+    except (ToolError, ToolMissing) as error:
+        found["unsynthesized"] = str(error)
     return found | {"images_per_s": clock_hz / design.interval, "cycles": design.interval, "cells": design.luts,
                     "brams": design.brams, "fmax_hz": planner.fmax_hz(design), "explanation": planner.explain(design)}
 
@@ -143,7 +151,8 @@ def remark(row):
     if row["why"]:
         return f"no: {row['why']}"
     slower = "; its clock is not reached, ask for less with --clock" if row["fmax_hz"] < row["clock_hz"] else ""
-    return row["explanation"] + slower
+    broken = f"; estimated all the same: {row['unsynthesized']}" if row["unsynthesized"] else ""
+    return row["explanation"] + slower + broken
 
 
 def _mhz(hz):
@@ -151,19 +160,20 @@ def _mhz(hz):
 
 
 def _estimates(path, chosen, rates, scores, exact):
-    """Print what is estimated of one network."""
+    """Print what is estimated of one network; whether all that was to be synthesized has been."""
     network = artifact.load(path).network
     check_link(network)
     stages = lower(network, scores=scores)
     console, rows = Console(), []
     with console.status("") as status:
         for board in chosen:
-            status.update(f"{path.stem} on {board.name}")
+            status.update(f"{path.stem} on {board.name}" + ", with circuits synthesized" * exact)
             rows += [explore(stages, board, fps, exact) for fps in rates]
     console.print(table(path.stem, rows))
     for text in dict.fromkeys(map(remark, rows)):
         names = ", ".join(dict.fromkeys(row["board"] for row in rows if remark(row) == text))
         console.print(f"{names}: {text}", highlight=False, markup=False, soft_wrap=True)
+    return not any(row["unsynthesized"] for row in rows)
 
 
 def _check(args):
@@ -185,9 +195,8 @@ def run(args):
     chosen = [boards.find(name) for name in (boards.names() if args.boards == ALL else args.boards.split(","))]
     paths = [models.path(model) for model in args.model]
     if not args.route:
-        for path in paths:
-            _estimates(path, chosen, args.fps, args.scores, args.exact)
-        return 0
+        done = [_estimates(path, chosen, args.fps, args.scores, args.exact) for path in paths]
+        return 0 if all(done) else 1
     failed = command.explore(paths, [board.name for board in chosen], Path(args.output or OUTPUT),
                              count=args.jobs or os.cpu_count(), scheduler=args.scheduler, rates=args.fps,
                              clocks=args.clock or [None], scores=args.scores, verify=args.verify or 0)

@@ -284,6 +284,14 @@ def test_the_page_says_how_far_the_rule_for_constants_is_off(calibrate):
     assert sorted(found) == ["fashion-lut4", "mnist-lut4", "mnist-lut6", "mnist-lut6-wide"]
 
 
+def test_tables_without_multiplexers_are_quicker():
+    """On ECP5, where a table of six inputs is four cells and what joins them."""
+    for name, ns in (("mnist-lut4", 3.7), ("mnist-lut6", 5)):
+        stage = next(stage for stage in lower(models.load(name).network) if hasattr(stage, "clusters"))
+        options = next(options for options in stage.folding_space() if options.fabric == "ecp5")
+        assert estimate.of_stage(stage, options, ECP5).path_ns == pytest.approx(options.depth * ns)
+
+
 def test_figures_of_constants_are_kept(monkeypatch):
     """The rule of thumb until the circuit has been synthesized; then its figures, found again, and not those of other weights."""
     from bnnhw.estimate import circuits

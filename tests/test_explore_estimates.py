@@ -6,9 +6,10 @@ import pytest
 
 from bnnhw import boards, cli, explore, models
 from bnnhw.devices import DEVICES
+from bnnhw.estimate import circuits
 from bnnhw.lower import lower
 from bnnhw.planner.goals import Planner
-from bnnhw.tools import ToolError
+from bnnhw.tools import ToolError, ToolMissing
 
 from .networks import dense_network
 
@@ -29,33 +30,60 @@ def test_explore():
     assert least["images_per_s"] >= 5_000 and least["cells"] < rows[0]["cells"]
 
 
-def test_explore_exact(monkeypatch, tmp_path):
-    """Circuits of constants are synthesized until the design has none that are estimated, and not again for another board of the
-    family; a tool that breaks on one is the reason."""
-    from bnnhw.estimate import circuits
-    monkeypatch.setenv("BNNHW_CACHE", str(tmp_path))
-    made = []
+@pytest.fixture
+def made(monkeypatch, tmp_path):
+    """The devices for which circuits are synthesized; nothing is, really, and what is kept is kept apart."""
+    found = []
 
     def packed(text, top, device):
-        made.append(device.name)
-        return {"luts": 3000 + len(made), "ffs": 700, "brams": 0}
+        found.append(device.name)
+        return {"luts": 3000 + len(found), "ffs": 700, "brams": 0}
     monkeypatch.setattr(circuits, "packed", packed)
+    monkeypatch.setenv("BNNHW_CACHE", str(tmp_path))
+    return found
+
+
+def test_explore_exact(made):
+    """Circuits of constants are synthesized until the design has none that are estimated, and not again for another board with
+    the same grade of device."""
     stages = lower(models.load("mnist-lut4").network)
-    board, ecp5 = boards.find("icebreaker"), [boards.find(name) for name in ("ulx3s-25f", "orangecrab")]
+    board, large, larger = map(boards.find, ("icebreaker", "ulx3s-25f", "ulx3s-85f"))
     rule = explore.explore(stages, board)
     assert not made
     row = explore.explore(stages, board, exact=True)
     assert set(made) == {"up5k"} and row["cells"] != rule["cells"]
     assert explore.explore(stages, board)["cells"] == row["cells"]      # from now on
     once = len(made)
-    found = [explore.explore(stages, board, exact=True) for board in (*ecp5, board)]
-    assert not any(row["why"] for row in found) and found[-1] == row
-    assert set(made[once:]) == {"ecp5-12f"} and len(made) < 2 * once + 3
+    first = explore.explore(stages, large, exact=True)
+    assert set(made[once:]) == {"ecp5-12f"}
+    del made[:]
+    assert explore.explore(stages, larger, exact=True)["cells"] == first["cells"]
+    assert explore.explore(stages, board, exact=True) == row and not made
 
-    def breaks(*_):
-        raise ToolError("yosys failed")
+
+@pytest.mark.parametrize("error", [ToolError("yosys failed"), ToolMissing("there is no yosys")])
+def test_a_circuit_that_cannot_be_synthesized(error, made, monkeypatch, capsys):
+    """It is estimated, the reason is said, other boards go on, and the exit status is 1."""
+    right = circuits.packed
+
+    def breaks(text, top, device):
+        if device.family == "ice40":
+            raise error
+        return right(text, top, device)
     monkeypatch.setattr(circuits, "packed", breaks)
-    assert explore.explore(stages, boards.find("hx8k"), exact=True)["why"] == "yosys failed"
+    stages, board = lower(models.load("mnist-lut4").network), boards.find("icebreaker")
+    row = explore.explore(stages, board, exact=True)
+    assert row == explore.explore(stages, board) | {"unsynthesized": str(error)}
+    assert cli.main(["explore", "mnist-lut4", "--boards", "icebreaker,ulx3s-25f", "--exact"]) == 1
+    assert f"; estimated all the same: {error}\n" in capsys.readouterr().out and set(made) == {"ecp5-12f"}
+    assert cli.main(["explore", "mnist-lut4", "--boards", "ulx3s-25f", "--exact"]) == 0
+
+
+def test_a_folder_that_cannot_be_written_is_said_first(made, monkeypatch):
+    monkeypatch.setenv("BNNHW_CACHE", "/dev/null/cache")
+    with pytest.raises(OSError, match="/dev/null/cache"):
+        explore.explore(lower(models.load("mnist-lut4").network), boards.find("icebreaker"), exact=True)
+    assert not made
 
 
 def test_explore_says_why_not(monkeypatch):

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import tempfile
 from pathlib import Path
 
 from amaranth.back import verilog
@@ -91,10 +92,16 @@ def exact(stage, options, device):
     ------
     EstimateError
         The device has not been calibrated.
+    ToolMissing, ToolError
+        A tool is not there, or fails.
+    OSError
+        The cache folder cannot be written.
     """
     check(device)
     found = cached(stage, options, device)
     if found is None:
+        with tempfile.TemporaryFile(dir=_file(stage, options, device).parent):
+            pass            # if nothing can be kept there, it is said now and not after a minute
         figures = packed(verilog_of(stage.build(options)), TOP, alike(device))
         found = Estimate(figures["luts"], figures["ffs"], figures["brams"], 0.0)
         keep(stage, options, device, found)
