@@ -90,10 +90,7 @@ def measured(use, line, device_name, routed):
 
 
 def outdated(row):
-    """Whether the design of a row is other Verilog now than when it was measured. Of rows from before that was recorded it is
-    taken that it is not."""
-    if row["verilog"] is None:
-        return False
+    """Whether the design of a row is other Verilog now than when it was measured."""
     text, *_ = designs.verilog_of(row["design"], row["plan"], devices.find(row["device"]))
     return digest_of(text) != row["verilog"]
 
