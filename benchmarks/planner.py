@@ -105,11 +105,14 @@ def matrix(rows):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def rows_of(name):
+    """A network's rows, one for each board of a device that has estimates."""
+    stages = lower(cnv.cnv() if name == CNV else models.load(name).network)
+    return [row(name, stages, board) for board in boards.BOARDS.values() if has_estimates(devices.find(board.device))]
+
+
 def main():
-    rows = []
-    for name in [*models.names(), CNV]:
-        stages = lower(cnv.cnv() if name == CNV else models.load(name).network)
-        rows += [row(name, stages, board) for board in boards.BOARDS.values() if has_estimates(devices.find(board.device))]
+    rows = [row for name in (*models.names(), CNV) for row in rows_of(name)]
     publish("planner", rows, versions())
     before, _, rest = PAGE.read_text().partition(BEGIN)
     PAGE.write_text(f"{before}{BEGIN}\n\n{matrix(rows)}\n\n{END}{rest.partition(END)[2]}")

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from bnnhw import boards
-from bnnhw.cli import VERBS
+from bnnhw.cli import VERBS, main
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.M | re.S)
 COMMAND = re.compile(r"(?:^|`)(?:\.venv/bin/)?(?:bnnhw|python -m bnnhw\.|(?:torchrun .*)-m bnnhw\.) ?([a-z]+\b[^`#\n]*)", re.M)
+SHOWN = re.compile(r"^\$ (bnnhw .*)\n((?:(?!```).*\n)+)", re.M)
 BENCHMARK = re.compile(r"python (benchmarks/\w+\.py)([^`#\n]*)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -83,6 +84,22 @@ def test_benchmarks_are_there(page):
             assert option in source or option == "--write" and "run_or_write" in source, f"{name}: {option}"
 
 
+def samples(page):
+    """(words, lines shown) of every ``$ bnnhw ...`` of a page."""
+    return [(shlex.split(command)[1:], lines.splitlines()) for command, lines in SHOWN.findall(page.read_text())]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if samples(page)], ids=identity)
+def test_samples_are_what_is_said(page, tmp_path, monkeypatch, capsys):
+    """``$ bnnhw ...`` in a page says the lines under it; ``...`` stands for any number of others."""
+    monkeypatch.setenv("BNNHW_CACHE", str(tmp_path))
+    for words, shown in samples(page):
+        main([*words, "-o", str(tmp_path / "out")])
+        said = "".join(capsys.readouterr())
+        pattern = "".join(r"(.*\n)*" if line == "..." else re.escape(line) + r"\s*\n" for line in shown)
+        assert re.fullmatch(pattern, said), f"bnnhw {' '.join(words)}:\n{said}"
+
+
 def anchors(text):
     """GitHub's names of a page's headings."""
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.M)}
@@ -105,4 +122,5 @@ def test_wrong_ones_are_seen():
     found = list(commands(text))
     assert found == [("build", ["--boord", "x"]), ("run", ["--virtual"]), ("flash", ["DIR"])]
     assert "--boord" in wrong(*found[0]) and wrong("build", ["--board", "icebraker"]) and not wrong(*found[1])
+    assert sum(len(samples(page)) for page in PAGES) >= 4
     assert sum(len(list(commands(page.read_text()))) for page in PAGES) > 50

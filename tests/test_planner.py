@@ -28,6 +28,7 @@ from bnnhw.stages.base import BufferOptions
 from .networks import dense_network, networks
 from .topologies import random_network
 
+ROOT = Path(__file__).parent.parent
 UP5K, ECP5 = DEVICES["up5k"], DEVICES["ecp5-25f"]
 CLOCK_HZ = 24_000_000
 TFC = dense_network([64, 64, 64, 10], (28, 28, 1))
@@ -328,10 +329,40 @@ def test_no_such_latency():
             folding.choose(SMALL, planner(SMALL), latency=cycles / CLOCK_HZ)
 
 
-def test_the_page_has_the_results(monkeypatch):
-    folder = Path(__file__).parent.parent / "benchmarks"
-    monkeypatch.syspath_prepend(folder)
-    benchmark = importlib.import_module("planner")
-    rows = json.loads((folder / "results" / "planner.json").read_text())["rows"]
+def test_unfolded_as_the_page_says(monkeypatch, tmp_path):
+    """docs/baked.md, TFC on a ULX3S-85F: the more images per second, the more layers are circuits of constants."""
+    monkeypatch.setenv("BNNHW_CACHE", str(tmp_path))
+    board = boards.find("ulx3s-85f")
+    own = planner(models.load("mnist-tfc").network, DEVICES["ecp5-85f"], board=board, clock_hz=60_000_000)
+    page = (ROOT / "docs" / "baked.md").read_text()
+    first, three, four = map(int, re.search(r"first layer from (\d+) cycles per image down, the first three from (\d+), all four "
+                                            r"from (\d+) \(by estimates", page).groups())
+    for interval, layers in ((first + 1, 0), (first, 1), (three + 1, 1), (three, 3), (four + 1, 3), (four, 4)):
+        chosen = own.at(own.clock_hz / interval).chosen
+        unfolded = [name for name, choice in chosen.items() if getattr(choice.options, "style", "") == "unfolded"]
+        assert unfolded == ["fc1", "fc2", "fc3", "fc4"][:layers], interval
+
+
+@pytest.fixture
+def benchmark(monkeypatch, tmp_path):
+    """benchmarks/planner.py, without what earlier commands have synthesized."""
+    monkeypatch.setenv("BNNHW_CACHE", str(tmp_path))
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("planner")
+
+
+def kept_rows():
+    return json.loads((ROOT / "benchmarks" / "results" / "planner.json").read_text())["rows"]
+
+
+def test_the_page_has_the_results(benchmark):
+    rows = kept_rows()
     assert all(row["fits"] == "no" or row["ratio"] is None or row["ratio"] >= 1 for row in rows)
     assert benchmark.matrix(rows) in benchmark.PAGE.read_text()
+
+
+@pytest.mark.parametrize("name", [name if name in ("mnist-tfc", "mnist-lut4") else pytest.param(name, marks=pytest.mark.slow)
+                                  for name in (*models.names(), "finn-cnv")])
+def test_the_results_are_todays(benchmark, name):
+    kept = [row | {"search_s": None} for row in kept_rows() if row["network"] == name]
+    assert kept == [row | {"search_s": None} for row in benchmark.rows_of(name)]
