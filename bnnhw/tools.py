@@ -78,6 +78,7 @@ else:
     assert sys.argv[1:-1] == ["-p"], sys.argv
     libyosys.run_pass(sys.argv[-1], libyosys.Design())
 """
+ON_PATH, SETTING = "PATH", "setting "        # where a program that is in no package comes from
 TAIL_LINES = 8      # of a failed program's output, in the message
 
 
@@ -119,6 +120,11 @@ class Tool:
         # nextpnr says it in brackets; yosys adds its compilers.
         named = re.search(r"\(Version ([^)]+)\)", lines[0])
         return named[1] if named else re.sub(r", (Release|Debug|GNU|Clang)[^)]*", "", lines[0]).strip()
+
+    @property
+    def release(self):
+        """Which build of the program it is, without running it where a package tells."""
+        return self.version if self.where == ON_PATH or self.where.startswith(SETTING) else self.where
 
     def run(self, arguments, *, cwd=None, log=None, check=True, limit_s=None):
         """Run it to its end, or for ``limit_s`` seconds.
@@ -214,9 +220,9 @@ def find(name):
     if chosen := os.environ.get(setting):
         if not shutil.which(chosen):
             raise ToolMissing(f"{setting} is {chosen!r}, which is not a program")
-        return Tool(name, f"setting {setting}", (chosen,))
+        return Tool(name, SETTING + setting, (chosen,))
     if path := shutil.which(name):
-        return Tool(name, "PATH", (path,))
+        return Tool(name, ON_PATH, (path,))
     for module in known.modules:
         if tool := _packaged(name, module):
             return tool

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bnnhw import boards, devices, estimate, folding, implement, models, planfile
+from bnnhw import boards, devices, estimate, folding, implement, models, planfile, tools
 from bnnhw.estimate import figures, memory, packing
 from bnnhw.estimate.stages import _different
 from bnnhw.lower import lower
@@ -327,6 +327,33 @@ def test_figures_of_other_gateware_are_not_found(monkeypatch, tmp_path):
             file.write_bytes(before)
     finally:
         circuits._source.cache_clear()
+
+
+@pytest.mark.parametrize("setting", ["BNNHW_YOSYS", "BNNHW_NEXTPNR_ICE40"])
+def test_figures_of_other_tools_are_not_found(monkeypatch, tmp_path, setting):
+    from bnnhw.estimate import circuits
+    options = next(options for options in dense().folding_space() if getattr(options, "fabric", "") == "ice40")
+    program = tmp_path / "program"
+
+    def found():
+        tools.find.cache_clear()
+        circuits._tools.cache_clear()       # as in another process
+        return circuits.cached(dense(), options, UP5K)
+    try:
+        assert found() is None
+        circuits.keep(dense(), options, UP5K, estimate.Estimate(7, 3, 0))
+        monkeypatch.setenv(setting, str(program))
+        assert found() is None              # it is missing
+        for release, known in (("1.1", False), ("1.2", False), ("1.1", True)):
+            program.write_text(f"#!/bin/sh\necho release {release}\n")
+            program.chmod(0o755)
+            assert (found() is not None) == known
+            circuits.keep(dense(), options, UP5K, estimate.Estimate(8, 3, 0))
+        monkeypatch.delenv(setting)
+        assert found() == estimate.Estimate(7, 3, 0)
+    finally:
+        monkeypatch.delenv(setting, raising=False)
+        found()
 
 
 @pytest.mark.slow

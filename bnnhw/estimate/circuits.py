@@ -8,7 +8,7 @@ from pathlib import Path
 
 from amaranth.back import verilog
 
-from .. import __version__, baked, gateware, stages
+from .. import __version__, baked, gateware, stages, tools
 from ..families import FAMILIES
 from ..files import atomic_write, cache_dir, sha256_of
 from .figures import Estimate, alike, check
@@ -46,9 +46,22 @@ def _update(found, value):
         found.update(f"{value!r};".encode())
 
 
+@functools.cache
+def _tools(names):
+    """Which releases of the tools there are; None in the place of one that is missing, and then nothing is found."""
+    found = []
+    for name in names:
+        try:
+            found.append(tools.find(name).release)
+        except tools.ToolMissing:
+            found.append(None)
+    return found
+
+
 def _file(stage, options, device):
+    family = FAMILIES[device.family]
     words = [FORMAT, __version__, _source(), _content(stage), options.model_dump_json(), alike(device).name,
-             FAMILIES[device.family].synthesis]
+             family.synthesis, *_tools(("yosys", family.router[0]))]
     return cache_dir(FOLDER) / (hashlib.sha256(" ".join(map(str, words)).encode()).hexdigest() + ".json")
 
 
