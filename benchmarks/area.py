@@ -7,9 +7,10 @@
 PYTHON has da4ml 0.6.0 (``pip install da4ml==0.6.0`` in a virtual environment of its own); else its rows stay as they are.
 Peers: ``naive``, a balanced tree of ``+`` and a comparison per row; ``full adders``, this project's popcount trees with equal
 tables made once (:mod:`bnnhw.gateware`); ``da4ml``, its adder graph and Verilog. Circuits: random rows of +-1 with the threshold
-n / 2, and the layers of the shipped networks TFC and SFC (rows that give scores get the threshold n / 2). Peers of more than
-:data:`MAPPED` synapses are mapped to iCE40 only; of more than :data:`MAPPED_ICE40` to nothing: ``by`` is then "generator", and
-their figure is their own count (tables; da4ml's cost). What takes longer than :data:`LIMIT_MINUTES` is ended; ``by`` says so.
+n / 2, and the layers of the shipped networks TFC and SFC (rows that give scores get the threshold n / 2). Of more than
+:data:`MAPPED` synapses the two better peers are mapped, to iCE40 only; of more than :data:`MAPPED_ICE40` nothing is: full adders
+then have ``by`` "generator", and their own count of tables. What takes longer than :data:`LIMIT_MINUTES` is ended; ``by``
+says so.
 
 Cells: iCE40 ICESTORM_LC and ECP5 TRELLIS_COMB as nextpnr packs them; Gowin LUTs and ALUs, xc7 LUTs without CARRY4 by yosys.
 Wide multiplexers are switched off, and so is ABC's proof of its own result, which changes no cell and took nearly all
@@ -139,6 +140,7 @@ def da4ml(weights, thresholds, folder, python):
 
 
 PEERS = {"naive": naive, "full adders": full_adders, DA4ML_NAME: da4ml}
+LARGE = {"full adders": 784 * 256, DA4ML_NAME: MAPPED_ICE40}        # synapses up to which a peer has a row beside iCE40
 
 
 def vectors(weights, thresholds):
@@ -214,12 +216,12 @@ def voter():
 
 
 def cases(found):
-    """(circuit, fabric, design) of all rows; a large peer, or its own count, stands beside iCE40 only."""
+    """(circuit, fabric, design) of all rows; of large peers those that :data:`LARGE` says, beside iCE40 only."""
     for name, (weights, _) in found.items():
         for fabric in SYNTHESIS:
             for design in (*PEERS, "ours"):
-                at_ice40 = fabric == "ice40" and (weights.size <= MAPPED_ICE40 or design != "naive")
-                if design == "ours" or weights.size <= MAPPED or at_ice40:
+                large = fabric == "ice40" and weights.size <= LARGE.get(design, 0)
+                if design == "ours" or weights.size <= MAPPED or large:
                     yield name, fabric, design
     yield VOTER, "LUT6", "ours"
 

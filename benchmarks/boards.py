@@ -7,7 +7,7 @@
 Every shipped network on every board, as ``bnnhw build`` plans it, and some at a rate of images per second. ``core_images_per_s``
 is the simulated interval at the board's clock; ``core_images_per_s_at_fmax`` the same at the routed maximum. Seconds are of the
 whole build command with 1,000 images through the Verilog and 20 through the netlist, or 100 and 5 of the networks in
-:data:`LONG`, whose netlists take minutes for an image. Routing that takes more than :data:`LIMIT_MINUTES` is
+:data:`LONG`, whose netlists are slow to simulate. Routing that takes more than :data:`LIMIT_MINUTES` is
 ended, and the row says so. ``of_revision`` is the commit whose gateware was built.
 """
 
@@ -95,7 +95,7 @@ def table(rows):
                      f"| {r['block_rams']} of {r['block_rams_limit']} | {r['clock_mhz']:g} MHz ({r['fmax_mhz']:.1f}) "
                      f"| {r['cycles_per_image']:,} | {r['core_images_per_s']:,} ({r['core_images_per_s_at_fmax']:,}) "
                      f"| {r['latency_us']} us | {r['right']} of {r['images']:,} | {r['build_s']:.0f} s |")
-    unended, others = ([r for r in rows if r["fits"] != "yes" and r["fits"].startswith(UNENDED) == own] for own in (True, False))
+    unended, others = ([r for r in rows if r["fits"] != "yes" and (UNENDED in r["fits"]) == own] for own in (True, False))
     lines += ["", f"{len(rows)} of {len(cases())} pairs were tried; {len(others)} of them are refused: {listed(others)}."]
     if unended:
         lines += ["", f"{UNENDED[0].upper()}{UNENDED[1:]}: {listed(unended)}."]

@@ -7,8 +7,8 @@ in block RAM where they are more than 1,024 bits, and takes the slowest stage, a
 then PE, until that does not fit or cannot be. Both have the same stages, options, estimates, limits and clocks (those of the
 boards); greedy has no unfolded layers, no choice of memory and no lanes that do not divide. Nothing is synthesized: how far
 estimates are from routed designs is in docs/estimates.md. ``ratio`` is the planner's images per second over greedy's; where
-greedy does not fit, it is 0 for greedy and none. Seconds are processor time of the search. The table in docs/planner.md is
-written, too.
+greedy does not fit, greedy's are 0 and ``ratio`` is null. Seconds are processor time of the search. The table in
+docs/planner.md is written, too.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Networks of lookup tables, an image per clock: place and route them, and compare all 10,000 test images.
+"""Networks of lookup tables: place and route them, and compare all 10,000 test images.
 
     python benchmarks/records.py [NAME ...]
 

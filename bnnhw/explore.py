@@ -150,7 +150,7 @@ def remark(row):
     """What there is to say of a row, in words."""
     if row["why"]:
         return f"no: {row['why']}"
-    slower = "; its clock is not reached, ask for less with --clock" if row["fmax_hz"] < row["clock_hz"] else ""
+    slower = "; its clock is not reached: `bnnhw build --clock` asks for less" if row["fmax_hz"] < row["clock_hz"] else ""
     broken = f"; estimated all the same: {row['unsynthesized']}" if row["unsynthesized"] else ""
     return row["explanation"] + slower + broken
 

@@ -89,6 +89,24 @@ def test_ours_are_the_fewest_cells(monkeypatch):
     assert len(peers) > 40 and all(cells > rows[*case[:2], "ours"]["cells"] for case, cells in peers.items())
 
 
+def test_a_tree_of_plus_is_never_the_better_peer():
+    """Which is why it is not mapped where that takes longest."""
+    rows = {(row["circuit"], row["fabric"], row["design"]): row["cells"] for row in area_rows()}
+    both = [(rows[circuit, fabric, "naive"], rows[circuit, fabric, "full adders"])
+            for circuit, fabric, design in rows if design == "naive"]
+    assert len(both) > 25 and all(plus >= adders for plus, adders in both)
+
+
+def test_what_was_not_routed_is_not_called_refused(monkeypatch):
+    benchmark = of_benchmarks(monkeypatch, "boards")
+    rows = json.loads(benchmark.FILE.read_text())["rows"]
+    unended = [row for row in rows if row["fits"] != "yes" and row["fits"].startswith(f"error: {benchmark.UNENDED}")]
+    refused, named = benchmark.table(rows).split("are refused: ")[1].split(".\n\nNot routed after 10 minutes: ")
+    assert unended and all(f"{row['network']} on" in named and row["board"] in named for row in unended)
+    assert refused.count(" on ") == len({(row["network"], row["options"]) for row in rows if row["fits"] not in ("yes", *(
+        row["fits"] for row in unended))})
+
+
 WRITERS = sorted(found[1] for page in (ROOT / "docs").glob("*.md")
                  for found in re.finditer(r"^<!-- (?:\w+: )?python benchmarks/(\w+\.py) --write -->$", page.read_text(), re.M))
 
