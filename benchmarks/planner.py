@@ -1,21 +1,22 @@
 """The planner beside a greedy divisor search, on every shipped network and FINN's CNV, for every board: images per second.
 
-    python benchmarks/planner.py
+    python benchmarks/planner.py             all rows: minutes, needs no tools
+    python benchmarks/planner.py --write     writes the table of docs/planner.md
 
 The greedy search is FINN's manner of folding: it begins with PE = SIMD = 1 in every layer, one lane in every other stage, weights
 in block RAM where they are more than 1,024 bits, and takes the slowest stage, again and again, to its next divisor, SIMD first,
 then PE, until that does not fit or cannot be. Both have the same stages, options, estimates, limits and clocks (those of the
 boards); greedy has no unfolded layers, no choice of memory and no lanes that do not divide. Nothing is synthesized: how far
 estimates are from routed designs is in docs/estimates.md. ``ratio`` is the planner's images per second over greedy's; where
-greedy does not fit, greedy's are 0 and ``ratio`` is null. Seconds are processor time of the search. The table in
-docs/planner.md is written, too.
+greedy does not fit, greedy's are 0 and ``ratio`` is null. Seconds are processor time of the search.
 """
 
+import json
 import time
-from pathlib import Path
 
 import cnv
-from table import publish, versions
+from page import run_or_write
+from table import RESULTS, publish, versions
 
 from bnnhw import boards, devices, models
 from bnnhw.gateware.weights import style_for
@@ -24,8 +25,7 @@ from bnnhw.plan import PlanError
 from bnnhw.planner.goals import Planner, has_estimates
 
 CNV = "finn-cnv"
-PAGE = Path(__file__).parent.parent / "docs" / "planner.md"
-BEGIN, END = "<!-- table: python benchmarks/planner.py -->", "<!-- end of table -->"
+FILE = RESULTS / "planner.json"
 
 
 def lanes(choice):
@@ -102,7 +102,7 @@ def matrix(rows):
     for k, network in enumerate(dict.fromkeys(row["network"] for row in rows)):
         cells = [(own[k][0], f"{own[k][1]:.2f}" if own[k][1] else "alone") for own in columns]
         lines.append([network, *("-" if rate is None else f"{rate:,} ({ratio})" for rate, ratio in cells)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def rows_of(name):
@@ -111,12 +111,9 @@ def rows_of(name):
     return [row(name, stages, board) for board in boards.BOARDS.values() if has_estimates(devices.find(board.device))]
 
 
-def main():
-    rows = [row for name in (*models.names(), CNV) for row in rows_of(name)]
-    publish("planner", rows, versions())
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{matrix(rows)}\n\n{END}{rest.partition(END)[2]}")
+def run():
+    publish("planner", [row for name in (*models.names(), CNV) for row in rows_of(name)], versions())
 
 
 if __name__ == "__main__":
-    main()
+    run_or_write(__doc__, "planner.md", "planner.py", lambda: matrix(json.loads(FILE.read_text())["rows"]), run)

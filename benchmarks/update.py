@@ -1,6 +1,7 @@
 """What an updatable bitstream costs, and how long another network takes to go into it, beside a build of it.
 
-    python benchmarks/update.py [BOARD ...]
+    python benchmarks/update.py             runs what the result file lacks, board by board: it may be broken off
+    python benchmarks/update.py --write     writes the table of docs/update.md
 
 The network is the shipped mnist-tfc; the other one has its weights and thresholds drawn anew. ``build_s`` is of the updatable
 build, ``update_s`` of the update without the check; each is a command of its own, and ``processor_s`` what it kept one core busy.
@@ -16,16 +17,17 @@ import time
 from pathlib import Path
 
 import numpy as np
-from table import publish, versions
+from page import run_or_write
+from table import RESULTS, publish, versions
 
 from bnnhw import artifact, models
 from bnnhw.artifact import Artifact
 from bnnhw.ir import Dense, Network, Threshold
 
-BOARDS = ("icebreaker",)
+BOARDS = ("icebreaker", "ulx3s-25f", "tang-nano-9k")
 MODEL, RATE, IMAGES = "mnist-tfc", "1000", "20"
-PAGE = Path(__file__).parent.parent / "docs" / "update.md"
-BEGIN, END = "<!-- table: python benchmarks/update.py -->", "<!-- end of table -->"
+FILE = RESULTS / "update.json"
+TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "verilator")
 SHOWN = ("board", "cells", "cells_updatable", "block_rams", "block_rams_updatable", "build_s", "build_processor_s", "update_s",
          "update_processor_s", "mismatches")
 
@@ -71,20 +73,25 @@ def row(board):
             "images": checked["netlist"]["images"], "mismatches": checked["netlist"]["mismatches"]}
 
 
-def table(rows):
+def page(rows):
     """The table of docs/update.md."""
     lines = [[name.replace("_", " ").removesuffix(" s") + (", s" if name.endswith("_s") else "") for name in SHOWN],
              ["---"] + ["---:"] * (len(SHOWN) - 1)]
     lines += [[f"{row[name]:,}" if isinstance(row[name], int) else str(row[name]) for name in SHOWN] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def main():
-    rows = [row(board) for board in sys.argv[1:] or BOARDS]
-    publish("update", rows, versions("yosys", "nextpnr-ice40", "icepack", "verilator"))
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{table(rows)}\n\n{END}{rest.partition(END)[2]}")
+def rows_of():
+    return json.loads(FILE.read_text())["rows"] if FILE.exists() else []
+
+
+def run():
+    rows = rows_of()
+    for board in BOARDS:
+        if board not in {own["board"] for own in rows}:
+            rows.append(row(board))
+            publish("update", rows, versions(*TOOLS))
 
 
 if __name__ == "__main__":
-    main()
+    run_or_write(__doc__, "update.md", "update.py", lambda: page(rows_of()), run)
