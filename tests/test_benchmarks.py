@@ -89,6 +89,11 @@ def test_ours_are_the_fewest_cells(monkeypatch):
     assert len(peers) > 40 and all(cells > rows[*case[:2], "ours"]["cells"] for case, cells in peers.items())
 
 
+def test_every_circuit_has_its_rows(monkeypatch):
+    area = of_benchmarks(monkeypatch, "area")
+    assert {(row["circuit"], row["fabric"], row["design"]) for row in area_rows()} == set(area.cases(area.circuits()))
+
+
 def test_a_tree_of_plus_is_never_the_better_peer():
     """Which is why it is not mapped where that takes longest."""
     rows = {(row["circuit"], row["fabric"], row["design"]): row["cells"] for row in area_rows()}
