@@ -116,8 +116,12 @@ def page(rows):
         change = "" if same is None or row["setting"] == AS_IT_IS else f"{100 * (value / same - 1):+.0f} %"
         return f"{value:{style}} | {change}"
     lines = ["| device | design | setting | cells | | MHz, median of 3 | |\n", "|" + "---|" * 7 + "\n"]
-    where = {own: place for place, own in enumerate(usual)}
-    for row in sorted(rows, key=lambda row: (DEVICES.index(row["device"]), where[key(row)[:2]], row["setting"] != AS_IT_IS)):
+    kinds = [line.partition("{")[0] for line in DESIGNS]
+
+    def place(row):
+        kind = next(k for k, kind in enumerate(kinds) if row["design"].startswith(kind))
+        return DEVICES.index(row["device"]), kind, row["setting"] != AS_IT_IS
+    for row in sorted(rows, key=place):
         line = row["design"].partition(" device=")[0]
         lines.append(f"| {row['device']} | `{line}` | {row['setting']} | {against(row, 'cells', ',')} | "
                      f"{against(row, 'fmax_mhz', '.1f')} |\n")
