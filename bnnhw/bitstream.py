@@ -58,9 +58,11 @@ def identity(plan):
                        greatest=plan.network.types[plan.network.inputs[0]].levels - 1)
 
 
-def _in_blocks(plan):
-    """Whether there are layers of constants in several blocks, which want room between the cells."""
-    return any(isinstance(options, UnfoldedOptions) and options.blocks > 1 for options in plan.options.values())
+def _wants(plan):
+    """Whether cells want room between them, and whether wires alone are to count, as :mod:`bnnhw.spacing` says."""
+    chosen = plan.options.values()
+    blocks = any(isinstance(options, UnfoldedOptions) and options.blocks > 1 for options in chosen)
+    return blocks or any(isinstance(options, LookupOptions) for options in chosen), blocks
 
 
 def _check_memories(plan, device, cells):
@@ -169,7 +171,8 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
     _check_circuits(accelerator, made[0].read_text(), [name for name, own in plan.options.items()
                                                        if isinstance(own, LookupOptions)])
     anchor(mapped, device)
-    held = hold(mapped, device) if _in_blocks(plan) else 0
+    room, untimed = _wants(plan)
+    held = hold(mapped, device) if room else 0
     if base:
         base.fill_netlist(accelerator, cells)
     facts = {"netlist": _simulated(plan, cells, device, netlist_images, dataset, narrator)} if netlist_images else {}
@@ -177,7 +180,8 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
     for seed in range(1, SEEDS + 1):
         narrator.say(f"placing and routing for {device.name}, seed {seed}")
         figures = implement.route(mapped, device, package=board.package, constraints=pins, clock_hz=plan.clock_hz,
-                                  output=made[1], seed=seed, log=folder / "nextpnr.log", counts=counts, held=held)
+                                  output=made[1], seed=seed, log=folder / "nextpnr.log", counts=counts, held=held,
+                                  untimed=untimed and held > 0)
         best = max(best, figures.fmax_hz)
         if best >= plan.clock_hz:
             break

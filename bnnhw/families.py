@@ -38,6 +38,8 @@ class Family:
         nextpnr's arguments for a design of more than :data:`MANY_CELLS` cells.
     held_rows : tuple of str
         The same of a design that is placed with rows held free (:mod:`bnnhw.spacing`).
+    untimed : tuple of str
+        nextpnr's arguments for wires alone, whatever delay they have.
     unconstrained : tuple of str
         nextpnr's arguments for a design without pins.
     constraints, routed, bitstream : str
@@ -58,6 +60,7 @@ class Family:
     packer: tuple = ()
     crowded: tuple = ()
     held_rows: tuple = ()
+    untimed: tuple = ()
     unconstrained: tuple = ()
     constraints: str = ""
     routed: str = ""
@@ -68,7 +71,8 @@ class Family:
 
 # Where there are many cells the default router ripped up two connections for each that it made, and was far from its end after 20
 # minutes. router2 is for such designs; its wires are slower (a layer of 2,600 cells: 95 MHz in place of 122).
-# Layers of constants in blocks lack wires, not cells: they are placed with room between, and for wires alone.
+# Layers of constants in blocks, and tables wired freely, lack wires, not cells: they are placed with room between. With delays in
+# view the former's routing does not come to its end.
 # -abc9 maps with delays in view; -nowidelut keeps the LUTs of ECP5 and Gowin apart, which a popcount wants. docs/timing.md has
 # what other settings do, `python benchmarks/settings.py` measures it.
 # Gowin: products are made of LUTs and ALUs, since nothing here has checked what the open tools make of its multipliers. Cells
@@ -89,7 +93,7 @@ FAMILIES = {
                 "--json", "{netlist}", "--textcfg", "{routed}"),
         pins=("--lpf", "{constraints}"), packer=("ecppack", "--compress", "{routed}", "{bitstream}"),
         crowded=("--router", "router2", "--placer-heap-beta", "0.5"),
-        held_rows=("--placer", "static", "--router", "router2", "--no-tmdriv"),
+        held_rows=("--placer", "static", "--router", "router2"), untimed=("--no-tmdriv",),
         unconstrained=("--lpf-allow-unconstrained",),
         constraints=".lpf", routed=".config", bitstream=".bit", logic_cells={"TRELLIS_COMB": 1}, block_ram="DP16KD",
     ),

@@ -104,7 +104,8 @@ def _quoted(path):
     return '"' + str(path).replace('"', '\\"') + '"'
 
 
-def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, log=None, counts=None, held=0):
+def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, log=None, counts=None, held=0,
+          untimed=False):
     """Run nextpnr and read its figures back.
 
     Parameters
@@ -121,6 +122,8 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
         What :func:`synthesize` returned, for the flip-flops and for the router to choose.
     held : int
         How many of the netlist's tables :func:`bnnhw.spacing.hold` put there. They are not counted.
+    untimed : bool
+        Whether placement and routing go for wires alone.
 
     Returns
     -------
@@ -148,8 +151,8 @@ def route(netlist, device, *, package, constraints, clock_hz, output, seed=1, lo
         name, *arguments = (word.format(**words) for word in family.router + words_of_pins)
         cells = sum(count for cell, count in (counts or {}).items() if not family.flipflops.match(cell))
         own = family.held_rows if held else family.crowded if cells > MANY_CELLS else ()
-        arguments += [*own, "--freq", f"{clock_hz / 1e6:.4f}", "--seed", seed, "--report", _within(report, folder),
-                      "--timing-allow-fail"]
+        arguments += [*own, *(family.untimed if untimed else ()), "--freq", f"{clock_hz / 1e6:.4f}", "--seed", seed,
+                      "--report", _within(report, folder), "--timing-allow-fail"]
         try:
             tools.find(name).run(arguments, cwd=folder, log=log, limit_s=60 * minutes)
         except tools.ToolUnended as unended:

@@ -1,14 +1,15 @@
 """Rows of tables that placement must not fill, so that there are wires beside those that it does.
 
-nextpnr's placers shorten wires until cells stand as densely as they can. Layers of constants have so many wires that there these
-run out, while other parts of a large device stay empty. Tables that nothing is connected to, fixed in every third row, thin out a
-design everywhere; flip-flops may still stand in these rows. docs/baked.md has what that changes.
+nextpnr's placers shorten wires until cells stand as densely as they can. Layers of constants, and tables of six inputs that are
+wired freely, have so many wires that there these run out, while other parts of a large device stay empty. Tables that nothing is
+connected to, fixed in every third row, thin out a design everywhere; flip-flops may still stand in these rows. docs/baked.md has
+what that changes.
 """
 
 import json
 from pathlib import Path
 
-from .families import MANY_CELLS
+from .families import FAMILIES, MANY_CELLS
 from .implement import top_module
 
 __all__ = ["SITES", "hold"]
@@ -35,14 +36,16 @@ def hold(netlist, device):
     Returns
     -------
     int
-        How many tables that are: none of a design of :data:`~bnnhw.families.MANY_CELLS` places of tables or fewer, of more than
-        half of the device, or on a device whose places are not known.
+        How many tables that are: none of a design of :data:`~bnnhw.families.MANY_CELLS` cells or fewer, flip-flops apart, of
+        one that takes more than half of the device's places of tables, or on a device whose places are not known.
     """
     if device.name not in SITES:
         return 0
     design = json.loads(Path(netlist).read_text())
     cells = top_module(design)["cells"]
-    if not MANY_CELLS < sum(TABLES.get(cell["type"], 0) for cell in cells.values()) <= device.luts // 2:
+    kinds = [cell["type"] for cell in cells.values()]
+    many = sum(not FAMILIES[device.family].flipflops.match(kind) for kind in kinds) > MANY_CELLS
+    if not many or sum(TABLES.get(kind, 0) for kind in kinds) > device.luts // 2:
         return 0
     right, bottom, without = SITES[device.name]
     rows = [row for row in range(2, bottom + 1) if row not in without][1::PERIOD]

@@ -84,13 +84,14 @@ def test_error_without_held_tables(tmp_path, monkeypatch):
                         output=tmp_path / "d.config", counts={"LUT4": 10_001}, held=1_000)
 
 
-@pytest.mark.parametrize("name, tables, chains, memories, held", [
-    ("ecp5-25f", 8_000, 2_072, 0, True), ("ecp5-25f", 8_000, 2_073, 0, False), ("ecp5-25f", 10_000, 0, 0, False),
-    ("ecp5-25f", 9_995, 0, 1, True), ("hx8k", 3_000, 0, 0, False)])
-def test_room(name, tables, chains, memories, held, tmp_path):
-    """Rows are held in large designs, where no more than half of the device is used: 12,144 of a 25F."""
-    cells = {f"{kind}{k}": {"type": kind} for kind, count in (("LUT4", tables), ("CCU2C", chains), ("TRELLIS_FF", 20_000),
-                                                              ("TRELLIS_DPR16X4", memories)) for k in range(count)}
+@pytest.mark.parametrize("name, counts, held", [
+    ("ecp5-25f", {"LUT4": 8_000, "CCU2C": 2_072}, True), ("ecp5-25f", {"LUT4": 8_000, "CCU2C": 2_073}, False),
+    ("ecp5-25f", {"LUT4": 10_000}, False), ("ecp5-25f", {"LUT4": 10_000, "TRELLIS_DPR16X4": 1}, True),
+    ("ecp5-25f", {"LUT4": 7_000, "PFUMX": 3_001}, True), ("ecp5-25f", {"LUT4": 12_130, "TRELLIS_DPR16X4": 3}, False),
+    ("hx8k", {"SB_LUT4": 12_000}, False)])
+def test_room(name, counts, held, tmp_path):
+    """Rows are held in designs of many cells, where no more than half of the tables' places are used: 12,144 of a 25F."""
+    cells = {f"{kind}{k}": {"type": kind} for kind, count in (counts | {"TRELLIS_FF": 20_000}).items() for k in range(count)}
     (tmp_path / "n.json").write_text(json.dumps({"modules": {
         "top": {"attributes": {"top": "1"}, "cells": cells}, "LUT4": {"attributes": {"blackbox": "1"}, "cells": {}}}}))
     count = spacing.hold(tmp_path / "n.json", devices.find(name))
@@ -99,16 +100,34 @@ def test_room(name, tables, chains, memories, held, tmp_path):
     assert (count > 0) == held and len(places) == count == len(after) - len(cells)
 
 
-@pytest.mark.parametrize("blocks, held", [(1, False), (2, True)])
-def test_networks(blocks, held):
-    """Layers of constants in several blocks want rows held; blocks of tables are something else."""
+CONSTANTS = {blocks: UnfoldedOptions(fabric="ecp5", depth=2, blocks=blocks) for blocks in (1, 2)}
+TABLES = LookupOptions(kind="lookup", lanes=1, fabric="ecp5", depth=2, blocks=0)
+
+
+@pytest.mark.parametrize("own, wants", [
+    ({}, (False, False)), ({"fc1": CONSTANTS[1]}, (False, False)), ({"fc1": CONSTANTS[2]}, (True, True)),
+    ({"lut1": TABLES}, (True, False)), ({"lut1": TABLES, "fc1": CONSTANTS[2]}, (True, True))])
+def test_networks(own, wants):
+    """Layers of constants in several blocks want rows held, and wires alone to count; tables want rows held."""
     network = networks.dense_network((8, 6, 3), (4, 4, 1), seed=5)
-    stages = lower(network)
-    options = folding.fold(network, stages, clock_hz=1_000_000, fps=100).options
-    first = next(stage.name for stage in stages if stage.kind == "dense")
-    own = {first: UnfoldedOptions(fabric="ecp5", depth=2, blocks=blocks),
-           "other": LookupOptions(kind="lookup", lanes=1, fabric="ice40", depth=2, blocks=2)}
-    assert bitstream._in_blocks(SimpleNamespace(options=options | own)) == held
+    options = folding.fold(network, lower(network), clock_hz=1_000_000, fps=100).options
+    assert bitstream._wants(SimpleNamespace(options=options | own)) == wants
+
+
+@pytest.mark.parametrize("held, untimed, wanted", [
+    (0, False, []), (5, False, ["--placer", "static", "--router", "router2"]),
+    (5, True, ["--placer", "static", "--router", "router2", "--no-tmdriv"])])
+def test_arguments(held, untimed, wanted, tmp_path, monkeypatch):
+    given = []
+
+    def run(arguments, **_):
+        given.extend(arguments)
+        raise tools.ToolError("ERROR: no", "")
+    monkeypatch.setattr(tools, "find", lambda name: SimpleNamespace(run=run))
+    with pytest.raises(tools.ToolError):
+        implement.route(tmp_path / "d.json", devices.find("ecp5-25f"), package="CABGA381", constraints=None, clock_hz=1e6,
+                        output=tmp_path / "d.config", counts={"LUT4": 10}, held=held, untimed=untimed)
+    assert given[given.index("--lpf-allow-unconstrained") + 1:given.index("--freq")] == wanted
 
 
 def test_devices():
