@@ -27,7 +27,7 @@ from bnnhw.lower import lower
 
 FILE = RESULTS / "finn-whole.json"
 BOARD = "ulx3s-85f"
-CLOCK_HZ = {"TFC": 60_000_000, "LFC": 40_000_000}       # LFC is for the router of large designs, whose wires are slower
+CLOCK_HZ = {"TFC": 60_000_000, "LFC": 48_000_000}       # LFC is for the router of large designs, whose wires are slower
 LANES = {"TFC": 14, "LFC": 7}       # pixels per cycle at the input: enough for the interval
 IMAGES = {"TFC": 1000, "LFC": 100}
 

@@ -58,11 +58,9 @@ def identity(plan):
                        greatest=plan.network.types[plan.network.inputs[0]].levels - 1)
 
 
-def _wants(plan):
-    """Whether cells want room between them, and whether wires alone are to count, as :mod:`bnnhw.spacing` says."""
-    chosen = plan.options.values()
-    blocks = any(isinstance(options, UnfoldedOptions) and options.blocks > 1 for options in chosen)
-    return blocks or any(isinstance(options, LookupOptions) for options in chosen), blocks
+def _in_blocks(plan):
+    """Whether there are layers of constants in several blocks, which are routed for wires alone."""
+    return any(isinstance(options, UnfoldedOptions) and options.blocks > 1 for options in plan.options.values())
 
 
 def _check_memories(plan, device, cells):
@@ -171,8 +169,8 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
     _check_circuits(accelerator, made[0].read_text(), [name for name, own in plan.options.items()
                                                        if isinstance(own, LookupOptions)])
     anchor(mapped, device)
-    room, untimed = _wants(plan)
-    held = hold(mapped, device) if room else 0
+    held = hold(mapped, device)
+    untimed = held > 0 and _in_blocks(plan)
     if base:
         base.fill_netlist(accelerator, cells)
     facts = {"netlist": _simulated(plan, cells, device, netlist_images, dataset, narrator)} if netlist_images else {}
@@ -181,7 +179,7 @@ def make_bitstream(plan, source, folder, board, *, netlist_images=0, dataset=Non
         narrator.say(f"placing and routing for {device.name}, seed {seed}")
         figures = implement.route(mapped, device, package=board.package, constraints=pins, clock_hz=plan.clock_hz,
                                   output=made[1], seed=seed, log=folder / "nextpnr.log", counts=counts, held=held,
-                                  untimed=untimed and held > 0)
+                                  untimed=untimed)
         best = max(best, figures.fmax_hz)
         if best >= plan.clock_hz:
             break

@@ -70,9 +70,9 @@ class Family:
 
 
 # Where there are many cells the default router ripped up two connections for each that it made, and was far from its end after 20
-# minutes. router2 is for such designs; its wires are slower (a layer of 2,600 cells: 95 MHz in place of 122).
-# Layers of constants in blocks, and tables wired freely, lack wires, not cells: they are placed with room between. With delays in
-# view the former's routing does not come to its end.
+# minutes. router2 is for such designs; its wires are slower (a layer of 2,600 cells: 95 MHz in place of 122). What they lack is
+# wires, not cells: where the device has room they are placed with rows held free. Layers of constants in blocks are routed for
+# wires alone: with delays in view that does not come to its end.
 # -abc9 maps with delays in view; -nowidelut keeps the LUTs of ECP5 and Gowin apart, which a popcount wants. docs/timing.md has
 # what other settings do, `python benchmarks/settings.py` measures it.
 # Gowin: products are made of LUTs and ALUs, since nothing here has checked what the open tools make of its multipliers. Cells

@@ -1,9 +1,9 @@
 """Rows of tables that placement must not fill, so that there are wires beside those that it does.
 
-nextpnr's placers shorten wires until cells stand as densely as they can. Layers of constants, and tables of six inputs that are
-wired freely, have so many wires that there these run out, while other parts of a large device stay empty. Tables that nothing is
-connected to, fixed in every third row, thin out a design everywhere; flip-flops may still stand in these rows. docs/baked.md has
-what that changes.
+nextpnr's placers shorten wires until cells stand as densely as they can. Where there are many, wires run out in dense parts while
+other parts of the device stay empty: with layers of constants, with tables that are wired freely, and with folded layers of many
+lanes. Tables that nothing is connected to, fixed in every third row, thin out a design everywhere; flip-flops may still stand in
+these rows. docs/baked.md has what that changes.
 """
 
 import json

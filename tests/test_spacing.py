@@ -100,18 +100,16 @@ def test_room(name, counts, held, tmp_path):
     assert (count > 0) == held and len(places) == count == len(after) - len(cells)
 
 
-CONSTANTS = {blocks: UnfoldedOptions(fabric="ecp5", depth=2, blocks=blocks) for blocks in (1, 2)}
-TABLES = LookupOptions(kind="lookup", lanes=1, fabric="ecp5", depth=2, blocks=0)
-
-
-@pytest.mark.parametrize("own, wants", [
-    ({}, (False, False)), ({"fc1": CONSTANTS[1]}, (False, False)), ({"fc1": CONSTANTS[2]}, (True, True)),
-    ({"lut1": TABLES}, (True, False)), ({"lut1": TABLES, "fc1": CONSTANTS[2]}, (True, True))])
-def test_networks(own, wants):
-    """Layers of constants in several blocks want rows held, and wires alone to count; tables want rows held."""
+@pytest.mark.parametrize("blocks, untimed", [(1, False), (2, True)])
+def test_networks(blocks, untimed):
+    """Layers of constants in several blocks are routed for wires alone; blocks of tables are something else."""
     network = networks.dense_network((8, 6, 3), (4, 4, 1), seed=5)
-    options = folding.fold(network, lower(network), clock_hz=1_000_000, fps=100).options
-    assert bitstream._wants(SimpleNamespace(options=options | own)) == wants
+    stages = lower(network)
+    options = folding.fold(network, stages, clock_hz=1_000_000, fps=100).options
+    first = next(stage.name for stage in stages if stage.kind == "dense")
+    own = {first: UnfoldedOptions(fabric="ecp5", depth=2, blocks=blocks),
+           "other": LookupOptions(kind="lookup", lanes=1, fabric="ice40", depth=2, blocks=2)}
+    assert bitstream._in_blocks(SimpleNamespace(options=options | own)) == untimed
 
 
 @pytest.mark.parametrize("held, untimed, wanted", [
