@@ -106,7 +106,7 @@ def page(rows):
     for r in rows:
         lines.append(f"| {r['network']} | {r['lanes']:,} | {r['lut6']:,} | {r['finn_r_lut6']:,} | {r['lut6_per_lane']:.2f} | "
                      f"{r['finn_r_per_lane']:.2f} | {r['cells']:,} of {r['cells_limit']:,} | {r['cells_per_lane']:.2f} | "
-                     f"{r['block_rams']} of {r['block_rams_limit']} | {r['clock_mhz']:g} MHz ({r['fmax_mhz']:.1f}) | "
+                     f"{r['block_rams']} of {r['block_rams_limit']} | {r['clock_mhz']:.4g} MHz ({r['fmax_mhz']:.1f}) | "
                      f"{r['cycles_per_image']} | {r['core_images_per_s']:,} ({r['core_images_per_s_at_fmax']:,}) |\n")
     return "".join(lines)
 
