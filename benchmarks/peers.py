@@ -1,4 +1,4 @@
-"""Published networks of other projects, imported: right images, Verilog against the golden model, and TFC on a board.
+"""Published networks of other projects, imported: right images, Verilog against the golden model, TFC and LFC on boards.
 
     python benchmarks/peers.py FOLDER
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from table import publish, versions
 
 # file or folder, data set, test images, right ones by its own project, images through the Verilog, board for a bitstream
-PEERS = (("TFC_1W1A.onnx", "mnist", 10_000, 9296, 10_000, "icebreaker"), ("lfcW1A1", "mnist", 10_000, 9834, 1000, ""),
+PEERS = (("TFC_1W1A.onnx", "mnist", 10_000, 9296, 10_000, "icebreaker"), ("lfcW1A1", "mnist", 10_000, 9834, 1000, "ulx3s-85f"),
          ("cnvW1A1", "cifar10", 1000, 806, 50, ""))
 
 
@@ -53,7 +53,7 @@ def main():
     sys.argv[1] = "FOLDER"      # what the result file says of the command
     with tempfile.TemporaryDirectory() as folder:
         rows = [row(next(top.rglob(name)), *rest, folder) for name, *rest in PEERS]
-    publish("peers", rows, versions("verilator", "yosys", "nextpnr-ice40"))
+    publish("peers", rows, versions("verilator", "yosys", "nextpnr-ice40", "nextpnr-ecp5"))
 
 
 if __name__ == "__main__":

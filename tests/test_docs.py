@@ -105,12 +105,6 @@ def anchors(text):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.M)}
 
 
-def test_the_example_of_a_board_is_a_board():
-    text = (ROOT / "docs/boards.md").read_text()
-    said = re.search(r"This is all of `(.*?)`:\n\n```python\n(.*?)^```", text, re.M | re.S)
-    assert said[2] == (ROOT / said[1]).read_text()
-
-
 @pytest.mark.parametrize("page", PAGES, ids=identity)
 def test_links_lead_somewhere(page):
     for link in LINK.findall(page.read_text()):

@@ -355,10 +355,8 @@ def kept_rows():
     return json.loads((ROOT / "benchmarks" / "results" / "planner.json").read_text())["rows"]
 
 
-def test_the_page_has_the_results(benchmark):
-    rows = kept_rows()
-    assert all(row["fits"] == "no" or row["ratio"] is None or row["ratio"] >= 1 for row in rows)
-    assert benchmark.matrix(rows) in benchmark.PAGE.read_text()
+def test_never_slower_than_greedy():
+    assert all(row["fits"] == "no" or row["ratio"] is None or row["ratio"] >= 1 for row in kept_rows())
 
 
 @pytest.mark.parametrize("name", [name if name in ("mnist-tfc", "mnist-lut4") else pytest.param(name, marks=pytest.mark.slow)
