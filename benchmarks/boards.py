@@ -8,7 +8,8 @@ Every shipped network on every board, as ``bnnhw build`` plans it, and some at a
 is the simulated interval at the board's clock; ``core_images_per_s_at_fmax`` the same at the routed maximum. Seconds are of the
 whole build command with 1,000 images through the Verilog and 20 through the netlist, or 100 and 5 of the networks in
 :data:`LONG`, whose netlists are slow to simulate. Routing that takes more than :data:`LIMIT_MINUTES` is
-ended, and the row says so. ``of_revision`` is the commit whose gateware was built.
+ended, and the row says so. ``of_revision`` is the commit that was built, ``verilog`` the digest of the network's Verilog; a test
+(the slow ones: all rows) finds rows whose Verilog is another today.
 """
 
 import json
@@ -21,7 +22,7 @@ import time
 from pathlib import Path
 
 from page import DOCS, insert
-from table import RESULTS, save, versions
+from table import RESULTS, digest_of, save, versions
 
 from bnnhw import boards, implement, models
 
@@ -38,6 +39,8 @@ LONG = {"cifar10-cnv-narrow": ("100", "5"), "fashion-cnn": ("100", "5"), "fashio
 LIMIT_MINUTES = 10
 UNENDED = f"not routed after {LIMIT_MINUTES} minutes"
 FILE = RESULTS / "boards.json"
+FIGURES = ("cells", "cells_limit", "block_rams", "block_rams_limit", "fmax_mhz", "clock_mhz", "cycles_per_image",
+           "core_images_per_s", "core_images_per_s_at_fmax", "link_images_per_s", "latency_us", "images", "right")
 TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "verilator")
 
 
@@ -69,15 +72,14 @@ def row(model, board, extra):
         revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
         what = {"network": model, "board": board, "options": " ".join(extra), "of_revision": revision}
         if status:
-            return what | {"fits": complaint, "cells": None, "cells_limit": None, "block_rams": None, "block_rams_limit": None,
-                           "fmax_mhz": None, "clock_mhz": None, "cycles_per_image": None, "core_images_per_s": None,
-                           "core_images_per_s_at_fmax": None, "link_images_per_s": None, "latency_us": None,
-                           "images": None, "right": None, "build_s": round(seconds, 1)}
+            return what | {"verilog": "", "fits": complaint} | dict.fromkeys(FIGURES) | {"build_s": round(seconds, 1)}
         facts = json.loads(Path(folder, "out", "report.json").read_text())
+        verilog = digest_of(Path(folder, "out", f"{model}.v").read_text())
     device, verified = facts["device"], facts["verified"]
     return what | {
-        "fits": "yes", "cells": device["luts"], "cells_limit": device["luts_limit"], "block_rams": device["brams"],
-        "block_rams_limit": device["brams_limit"], "fmax_mhz": round(device["fmax_hz"] / 1e6, 2),
+        "verilog": verilog, "fits": "yes", "cells": device["luts"], "cells_limit": device["luts_limit"],
+        "block_rams": device["brams"], "block_rams_limit": device["brams_limit"],
+        "fmax_mhz": round(device["fmax_hz"] / 1e6, 2),
         "clock_mhz": facts["clock_hz"] / 1e6, "cycles_per_image": verified["interval_cycles"],
         "core_images_per_s": round(facts["clock_hz"] / verified["interval_cycles"]),
         "core_images_per_s_at_fmax": round(device["fmax_hz"] / verified["interval_cycles"]),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bnnhw import boards, devices
 from bnnhw.importers import onnx_nodes
 
 ROOT = Path(__file__).parent.parent
@@ -43,3 +44,8 @@ def test_figures_are_those_of_the_benchmark():
         assert [cell.strip() for cell in line.split("|")[2:-1]] == [
             f"{row['right_images']:,} of {row['of_images']:,}", f"{row['right_images_published']:,}",
             f"{row['images_in_verilog']:,}, {row['mismatches']}", f"{row['cycles_per_image']:,}"]
+        if row["board"]:
+            device = devices.find(boards.find(row["board"]).device)
+            assert (f"{row['cells']:,} of {device.luts:,} cells, {row['block_rams']} of {device.brams} block RAMs, "
+                    f"{row['fmax_mhz']} MHz") in " ".join(DOC.split())
+            assert f"{row['core_images_per_s']:,} images/s" in DOC
