@@ -61,13 +61,25 @@ def ended(command):
     return done.returncode, (done.stderr.strip().splitlines() or [""])[-1]
 
 
+def build_command(network, board, options, folder):
+    """The build of a case, with scores but for networks of lookup tables, into ``folder``: Verilog only."""
+    return [sys.executable, "-m", "bnnhw.build", network, "--board", board, *(() if "lut" in network else ("--scores",)),
+            *options, "-o", str(folder)]
+
+
+def digest_today(network, board, options):
+    """Digest of the Verilog of a case as this code plans and writes it, in seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(build_command(network, board, options, f"{folder}/out"), check=True, stdout=subprocess.DEVNULL)
+        return digest_of(Path(folder, "out", f"{network}.v").read_text())
+
+
 def row(model, board, extra):
     with tempfile.TemporaryDirectory() as folder:
         images, netlist_images = LONG.get(model, ("1000", "20"))
-        command = [sys.executable, "-m", "bnnhw.build", model, "--board", board, *(() if "lut" in model else ("--scores",)),
-                   "--verify", images, "--bitstream", "--verify-netlist", netlist_images, *extra, "-o", f"{folder}/out"]
         start = time.perf_counter()
-        status, complaint = ended(command)
+        status, complaint = ended([*build_command(model, board, extra, f"{folder}/out"),
+                                   "--verify", images, "--bitstream", "--verify-netlist", netlist_images])
         seconds = time.perf_counter() - start
         revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
         what = {"network": model, "board": board, "options": " ".join(extra), "of_revision": revision}

@@ -17,7 +17,7 @@ import numpy as np
 from amaranth import *
 from amaranth.back import verilog
 from popcount import EMPTY_LCS, naive
-from table import publish, versions
+from table import digest_of, publish, versions
 
 from bnnhw import devices, implement, tools
 from bnnhw.gateware import mvtu
@@ -47,6 +47,11 @@ def naive_digits(m, x, w, *, name):
     return NaiveDigits(agree)
 
 
+def naive_count(m, digits, *, registers, enable, name):
+    assert not registers        # of the popcount, which no folding here has
+    return naive(digits.bits)
+
+
 def layer(n_in, pe, simd, style):
     rng = np.random.default_rng(0)
     weights = rng.choice([-1, 1], (64, n_in))
@@ -56,7 +61,7 @@ def layer(n_in, pe, simd, style):
     if style == "ours":
         return verilog.convert(dut, name="top", emit_src=False)
     with (mock.patch.object(mvtu, "xnor_digits", naive_digits),
-          mock.patch.object(mvtu, "count", lambda m, digits, *, name: naive(digits.bits))):
+          mock.patch.object(mvtu, "count", naive_count)):
         return verilog.convert(dut, name="top", emit_src=False)
 
 
@@ -85,10 +90,11 @@ def main():
         for name in DEVICES:
             for n_in, pe, simd in LAYERS:
                 for style in ("naive", "ours"):
-                    (folder / "top.v").write_text(layer(n_in, pe, simd, style))
+                    text = layer(n_in, pe, simd, style)
+                    (folder / "top.v").write_text(text)
                     found = cells(folder, name)
                     rows.append({"device": name, "n_in": n_in, "n_out": 64, "pe": pe, "simd": simd, "popcount": style,
-                                 "cells": found, "cells_per_lane": found / (pe * simd),
+                                 "verilog": digest_of(text), "cells": found, "cells_per_lane": found / (pe * simd),
                                  "fmax_mhz": fmax(folder, name, pe + simd + 6)})
     publish("mvtu", rows, versions("yosys", "nextpnr-ice40", "nextpnr-ecp5"))
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from amaranth import *
 from amaranth.back import verilog
-from table import publish, versions
+from table import digest_of, publish, versions
 
 from bnnhw import devices, tools
 from bnnhw.families import FAMILIES
@@ -136,10 +136,12 @@ def area(folder):
             for (family, flow), command in FLOWS.items():
                 base = None
                 for style in STYLES:
-                    levels = synthesized(combinational(circuit, lanes, style), command, folder)
+                    text = combinational(circuit, lanes, style)
+                    levels = synthesized(text, command, folder)
                     luts = packed(folder, family)
                     base = base or luts
                     yield {"circuit": circuit, "lanes": lanes, "fabric": family, "flow": flow, "tree": style,
+                           "verilog": digest_of(text),
                            "luts": luts, "luts_per_lane": round(luts / lanes / (NEURONS if circuit == "layer" else 1), 3),
                            "percent_of_naive": round(100 * luts / base, 1), "levels": levels}
 
@@ -147,14 +149,15 @@ def area(folder):
 def speed(folder):
     for flow, command in (("build", ICE40), ("kept", KEPT + ICE40)):
         for style in STYLES:
-            synthesized(accumulating(style), command, folder)
+            text = accumulating(style)
+            synthesized(text, command, folder)
             rates = []
             for seed in SEEDS:
                 output = tools.find("nextpnr-ice40").run([
                     "--up5k", "--package", "sg48", "--json", "top.json", "--seed", str(seed), "--freq", "80",
                     "--pcf-allow-unconstrained", "--timing-allow-fail"], cwd=folder).stdout
                 rates.append(float(re.findall(r"Max frequency for clock.*?: ([\d.]+) MHz", output)[-1]))
-            yield {"flow": flow, "tree": style, "lcs": packed(folder, "ice40"),
+            yield {"flow": flow, "tree": style, "verilog": digest_of(text), "lcs": packed(folder, "ice40"),
                    "fmax_mhz": round(statistics.mean(rates), 1), "fmax_least_mhz": min(rates)}
 
 

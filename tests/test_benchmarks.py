@@ -74,6 +74,39 @@ def test_records_are_of_this_code(monkeypatch):
     assert found == {row["name"]: row["verilog"] for row in rows}
 
 
+BOARDS_QUICK = ("mnist-tfc icebreaker", "mnist-lut4 ulx3s-25f", "mnist-cnn-small tang-nano-9k")
+BOARDS_ROWS = [row for row in json.loads((ROOT / "benchmarks" / "results" / "boards.json").read_text())["rows"]
+               if row["fits"] == "yes"]
+
+
+@pytest.mark.parametrize("row", [
+    pytest.param(row, id=name, marks=[] if name in BOARDS_QUICK else pytest.mark.slow) for row in BOARDS_ROWS
+    for name in [f"{row['network']} {row['board']} {row['options']}".strip()]])
+def test_boards_are_of_this_code(monkeypatch, tmp_path, row):
+    """What was placed and routed is what ``bnnhw build`` plans and writes today."""
+    monkeypatch.setenv("BNNHW_CACHE", str(tmp_path))      # no circuits kept by `bnnhw explore --exact`
+    benchmark = of_benchmarks(monkeypatch, "boards")
+    assert benchmark.digest_today(row["network"], row["board"], row["options"].split()) == row["verilog"]
+
+
+@pytest.mark.parametrize("name, function, columns", [
+    ("popcount", "combinational", ("circuit", "lanes", "tree")), ("mvtu", "layer", ("n_in", "pe", "simd", "popcount"))])
+def test_popcounts_are_of_this_code(monkeypatch, name, function, columns):
+    benchmark = of_benchmarks(monkeypatch, name)
+    rows = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())["rows"]
+    recorded = {(*(row[column] for column in columns), row["verilog"]) for row in rows}
+    assert recorded == {(*case, benchmark.digest_of(getattr(benchmark, function)(*case))) for *case, _ in recorded}
+
+
+def test_single_layers_are_of_this_code(monkeypatch, tmp_path):
+    """Those whose registers and synthesis settings are compared."""
+    monkeypatch.setenv("BNNHW_CACHE", str(tmp_path))
+    routed = of_benchmarks(monkeypatch, "routed")
+    recorded = {(f"{row['design']} {row.get('more', '')}".strip(), row["device"], row["verilog"])
+                for name in ("closure",) for row in of_benchmarks(monkeypatch, name).rows_of()}
+    assert recorded == {(*case, routed.digest(*case)) for *case, _ in recorded}
+
+
 @pytest.mark.slow
 def test_all_of_tfc_is_of_this_code(monkeypatch):
     unfolded, network = of_benchmarks(monkeypatch, "unfolded"), models.load("mnist-tfc").network
