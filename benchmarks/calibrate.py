@@ -38,18 +38,21 @@ BEGIN, END = "<!-- python benchmarks/calibrate.py --write -->\n", "<!-- end of t
 CELLS_LIMIT, RATE_LIMIT = 0.10, 0.20
 SEEDS = (1, 2, 3)
 # ns: about what nextpnr says of a flip-flop with its wires, a table, a carry, a block RAM's output, of counting twice as many
-# bits, of the loops of a window that turn (four tables), and of longer wires in a design twice as large. The search for the
-# longest paths begins with these; as the routed designs are few, the fit stays near.
-START = {"ice40-u": {"path": 3, "levels": 2.0, "carry": 0.3, "bram": 4, "counting": 2.8, "turning": 8.0, SIZE: 0.6},
-         "ice40-hx": {"path": 1.5, "levels": 0.9, "carry": 0.13, "bram": 2, "counting": 1.3, "turning": 3.6, SIZE: 0.25},
-         "ecp5": {"path": 0.5, "levels": 0.8, "carry": 0.08, "bram": 4.8, "counting": 1.1, "turning": 3.2, SIZE: 0.2},
-         "gowin-gw1n": {"path": 1.8, "levels": 1.6, "carry": 0.06, "bram": 3, "counting": 1.8, "turning": 6.4, SIZE: 0.2},
-         "gowin-gw2a": {"path": 0.8, "levels": 0.8, "carry": 0.035, "bram": 1.8, "counting": 0.9, "turning": 3.2, SIZE: 0.1}}
+# bits, of the loops of a window that turn (four tables), of these and whether the next place is inside the image (six), of
+# longer wires in a design twice as large. The search for the longest paths begins with these; as the routed designs are few,
+# the fit stays near.
+DELAYS = ("path", "levels", "carry", "bram", "counting", "turning", "placing", SIZE)
+START = {grade: dict(zip(DELAYS, ns, strict=True)) for grade, ns in {
+    "ice40-u": (3, 2.0, 0.3, 4, 2.8, 8.0, 12.0, 0.6), "ice40-hx": (1.5, 0.9, 0.13, 2, 1.3, 3.6, 5.4, 0.25),
+    "ecp5-6": (0.5, 0.8, 0.08, 4.8, 1.1, 3.2, 4.8, 0.2), "ecp5-8": (0.4, 0.65, 0.065, 3.9, 0.9, 2.6, 3.9, 0.16),
+    "ecp5-5g": (0.3, 0.5, 0.05, 3.1, 0.7, 2.1, 3.15, 0.13), "gowin-gw1n": (1.8, 1.6, 0.06, 3, 1.8, 6.4, 9.6, 0.2),
+    "gowin-gw2a": (0.8, 0.8, 0.035, 1.8, 0.9, 3.2, 4.8, 0.1)}.items()}
 NEAR = 0.1          # a relative error of a constant counts as one of so much in a design
 ROUNDS = 20
 HOW = ("packed", "routed")
 FEW = 50            # cells or flip-flops: that much in a hundred more or less of less than this matters to nobody
-GOAL_HZ = {"ice40-u": 50e6, "ice40-hx": 120e6, "ecp5": 150e6, "gowin-gw1n": 120e6, "gowin-gw2a": 200e6}
+GOAL_HZ = {"ice40-u": 50e6, "ice40-hx": 120e6, "ecp5-6": 150e6, "ecp5-8": 180e6,
+           "ecp5-5g": 220e6, "gowin-gw1n": 120e6, "gowin-gw2a": 200e6}
 TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin")
 
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from page import run_or_write
-from table import RESULTS, publish, versions
+from table import RESULTS, digest_of, publish, versions
 
 FILE = RESULTS / "clocks.json"
 CASES = (("mnist-tfc", "icebreaker"), ("mnist-tfc", "ulx3s-25f"), ("mnist-tfc", "tang-nano-9k"))
@@ -27,16 +27,22 @@ def rows_of():
     return json.loads(FILE.read_text())["rows"] if FILE.exists() else []
 
 
+def build_command(model, board, folder):
+    """What is behind ``bnnhw`` on the command line."""
+    return ["build", model, "--board", board, "--scores", "--bitstream", "--clock", "auto", "--verify-netlist", str(IMAGES),
+            "-o", str(folder)]
+
+
 def row(model, board):
     """Build, read the report."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "bnnhw.build", model, "--board", board, "--scores", "--bitstream",
-                        "--clock", "auto", "--verify-netlist", str(IMAGES), "-o", f"{folder}/out"], check=True)
+        subprocess.run([sys.executable, "-m", "bnnhw", *build_command(model, board, f"{folder}/out")], check=True)
         seconds = time.perf_counter() - start
         facts = json.loads(Path(folder, "out", "report.json").read_text())
+        verilog = digest_of(Path(folder, "out", f"{model}.v").read_text())
     first, device = facts["rounds"][0], facts["device"]
-    return {"network": model, "board": board, "usual_mhz": first["clock_hz"] / 1e6,
+    return {"network": model, "board": board, "verilog": verilog, "usual_mhz": first["clock_hz"] / 1e6,
             "usual_images_per_s": round(first["clock_hz"] / first["interval"]),
             "first_fmax_mhz": round(first["fmax_hz"] / 1e6, 2), "rebuilds": len(facts["rounds"]),
             "clock_mhz": facts["clock_hz"] / 1e6, "fmax_mhz": round(device["fmax_hz"] / 1e6, 2),

@@ -5,7 +5,7 @@ from bnnhw import boards
 __all__ = ["all_designs", "fitted", "kept_out"]
 
 CELLS_ON = ("up5k", "ecp5-25f", "gw1nr-9")         # cells do not depend on the size of the device
-ROUTED_ON = ("up5k", "ecp5-25f", "hx8k", "gw1nr-9", "gw2a-18")
+ROUTED_ON = ("up5k", "ecp5-25f", "ecp5-25f-8", "ecp5um5g-85f", "hx8k", "gw1nr-9", "gw2a-18")
 
 UNITS = [
     "slice bits=12", "slice bits=60", "up bits=1 lanes=4 ratio=4", "up bits=1 lanes=8 ratio=7", "up bits=9 lanes=2 ratio=5",
@@ -140,6 +140,10 @@ ROUTED = [
     "conv size=12 channels=16 n_out=16 kernel=3 pe=4 simd=4 memory=bram depth=108 slices=1",
     "scores classes=100 bits=12", "class classes=32 bits=12",
     "maxpool size=8 channels=64 kernel=2 bits=4 lanes=8 mixed=1 depth=130",
+    "conv size=14 channels=16 n_out=32 kernel=3 pe=8 simd=16 memory=bram pad=1 depth=31",
+    "depthwise size=12 channels=16 kernel=3 pe=4 memory=bram bits=1 width=4 pad=1 depth=112",
+    "conv size=9 channels=24 n_out=32 kernel=3 pe=6 simd=16 memory=bram pad=1 depth=60",
+    "depthwise size=18 channels=20 kernel=3 pe=5 memory=bram bits=3 width=7 pad=1 offset=9 depth=170",
 ]
 
 # Sizes off the grid.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import designs
 from page import run_or_write
-from routed import routed
+from routed import digest, routed
 from table import RESULTS, publish, versions
 
 from bnnhw import devices
@@ -92,7 +92,8 @@ def run():
         found = {key(row): row for row in rows}.get((device.name, line, setting))
         if found is None or route and found["fmax_mhz"] is None:
             rows[:] = [row for row in rows if row is not found]
-            rows.append({"device": device.name, "design": line, "setting": setting} | measured(line, device, setting, route))
+            rows.append({"device": device.name, "design": line, "setting": setting, "verilog": digest(line, device.name)}
+                        | measured(line, device, setting, route))
             publish("settings", rows, versions(*TOOLS))
         return next(row for row in rows if key(row) == (device.name, line, setting))
     for device in map(devices.find, DEVICES):

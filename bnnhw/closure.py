@@ -14,7 +14,8 @@ __all__ = ["STEPS", "close", "goal_hz", "routed_hz"]
 
 # About what a few tables in a row between two registers take, routed, by a device's delays: where routing shall say how fast a
 # design is, no unit is to be slow for want of registers.
-GOALS_HZ = {"ice40-u": 60e6, "ice40-hx": 160e6, "ecp5": 160e6, "gowin-gw1n": 170e6, "gowin-gw2a": 250e6}
+GOALS_HZ = {"ice40-u": 60e6, "ice40-hx": 160e6, "ecp5-6": 160e6, "ecp5-8": 200e6, "ecp5-5g": 240e6, "gowin-gw1n": 170e6,
+            "gowin-gw2a": 250e6}
 STEPS = 3       # clocks at which the rebuilt design is tried, each below what the one before has reached
 
 

@@ -24,7 +24,7 @@ class Device:
     option : str
         What selects it at nextpnr and the packer; empty where there is neither.
     grade : str
-        What selects its delays at yosys; empty where the family has but one set.
+        What selects its delays at yosys and in :mod:`bnnhw.estimate`; empty where the family has but one set.
     packages : tuple of str
         The first is the default. Of Gowin whole part numbers.
     luts, ffs, brams : int
@@ -75,18 +75,21 @@ MG121 = (
     "J7 J8 J10 J11 K1 K2 K4 K5 K6 K7 K8 K9 K10 K11 L1 L2 L3 L4 L5 L6 L7 L8 L9 L10 L11")
 
 # Sources: Lattice FPGA-DS-02008 (iCE40 UltraPlus), FPGA-DS-02029 (iCE40 LP/HX; the tools open 7,680 cells of the HX4K's
-# die), FPGA-DS-02012 (ECP5; the 12F is the 25F's die under another IDCODE, and the tools open all of it; a 5G part is of
-# grade 8, at a higher core voltage); Gowin DS117 (GW1NR), DS226 (GW2AR), DS1103 (GW5A; the tools have no LUT RAM there); Xilinx
-# DS180 (7 series).
+# die), FPGA-DS-02012 (ECP5; the 12F is the 25F's die under another IDCODE, and the tools open all of it; parts of grade 6
+# but where the name says 8; a 5G part is of grade 8, at a higher core voltage); Gowin DS117 (GW1NR), DS226 (GW2AR), DS1103
+# (GW5A; the tools have no LUT RAM there); Xilinx DS180 (7 series).
 DEVICES = {device.name: device for device in (
     Device("up5k", "ice40", "--up5k", "u", ("sg48", "uwg30"), 5280, 5280, 30, ICE40_BRAM),
     Device("hx1k", "ice40", "--hx1k", "hx", ("tq144", "vq100"), 1280, 1280, 16, ICE40_BRAM),
     Device("hx8k", "ice40", "--hx8k", "hx", ("ct256", "cb132"), 7680, 7680, 32, ICE40_BRAM),
-    Device("ecp5-12f", "ecp5", "--12k", "", ("CABGA381", "CABGA256"), 24288, 24288, 56, BRAM_18K, speed_grade="6"),
-    Device("ecp5-25f", "ecp5", "--25k", "", ("CABGA381", "CABGA256", "CSFBGA285"), 24288, 24288, 56, BRAM_18K, speed_grade="6"),
-    Device("ecp5-45f", "ecp5", "--45k", "", ("CABGA381", "CABGA256"), 43848, 43848, 108, BRAM_18K, speed_grade="6"),
-    Device("ecp5-85f", "ecp5", "--85k", "", ("CABGA381", "CABGA756"), 83640, 83640, 208, BRAM_18K, speed_grade="6"),
-    Device("ecp5um5g-85f", "ecp5", "--um5g-85k", "", ("CABGA554", "CABGA381", "CABGA756"), 83640, 83640, 208, BRAM_18K,
+    Device("ecp5-12f", "ecp5", "--12k", "6", ("CABGA381", "CABGA256"), 24288, 24288, 56, BRAM_18K, speed_grade="6"),
+    Device("ecp5-25f", "ecp5", "--25k", "6", ("CABGA381", "CABGA256", "CSFBGA285"), 24288, 24288, 56, BRAM_18K,
+           speed_grade="6"),
+    Device("ecp5-25f-8", "ecp5", "--25k", "8", ("CABGA381", "CABGA256", "CSFBGA285"), 24288, 24288, 56, BRAM_18K,
+           speed_grade="8"),
+    Device("ecp5-45f", "ecp5", "--45k", "6", ("CABGA381", "CABGA256"), 43848, 43848, 108, BRAM_18K, speed_grade="6"),
+    Device("ecp5-85f", "ecp5", "--85k", "6", ("CABGA381", "CABGA756"), 83640, 83640, 208, BRAM_18K, speed_grade="6"),
+    Device("ecp5um5g-85f", "ecp5", "--um5g-85k", "5g", ("CABGA554", "CABGA381", "CABGA756"), 83640, 83640, 208, BRAM_18K,
            speed_grade="8"),
     Device("gw1nr-9", "gowin", "GW1N-9C", "gw1n", ("GW1NR-LV9QN88PC6/I5",), 8640, 6480, 26, BRAM_18K, QN88_1N),
     Device("gw2a-18", "gowin", "GW2A-18C", "gw2a", ("GW2AR-LV18QN88C8/I7",), 20736, 15552, 46, BRAM_18K, QN88_2A),

@@ -21,7 +21,7 @@ TABLES = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}      # yosys' cells that 
 # device -> the last column and the last row with slices, and the rows of block RAMs and multipliers between; slices begin at
 # column and row 2 (Project Trellis, tile grids)
 _25F, _45F, _85F = (70, 48, (13, 25, 37)), (88, 69, (10, 22, 34, 46, 58)), (124, 93, (10, 22, 34, 46, 58, 70, 82))
-SITES = {"ecp5-12f": _25F, "ecp5-25f": _25F, "ecp5-45f": _45F, "ecp5-85f": _85F, "ecp5um5g-85f": _85F}
+SITES = {"ecp5-12f": _25F, "ecp5-25f": _25F, "ecp5-25f-8": _25F, "ecp5-45f": _45F, "ecp5-85f": _85F, "ecp5um5g-85f": _85F}
 
 
 def hold(netlist, device):

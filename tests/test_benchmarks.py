@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bnnhw import accelerator, boards, models, planfile
+from bnnhw import accelerator, boards, closure, models, planfile
+from bnnhw.cli import main
 from bnnhw.gateware.width import DownConverter
 from bnnhw.lower import lower
 
@@ -103,8 +104,24 @@ def test_single_layers_are_of_this_code(monkeypatch, tmp_path):
     monkeypatch.setenv("BNNHW_CACHE", str(tmp_path))
     routed = of_benchmarks(monkeypatch, "routed")
     recorded = {(f"{row['design']} {row.get('more', '')}".strip(), row["device"], row["verilog"])
-                for name in ("closure",) for row in of_benchmarks(monkeypatch, name).rows_of()}
+                for name in ("closure", "settings") for row in of_benchmarks(monkeypatch, name).rows_of()}
     assert recorded == {(*case, routed.digest(*case)) for *case, _ in recorded}
+
+
+def test_closed_clocks_are_of_this_code(monkeypatch, tmp_path):
+    """The design planned for the clock that routing found is the one that ``--clock auto`` plans for it today."""
+    monkeypatch.setenv("BNNHW_CACHE", str(tmp_path))
+    benchmark, planned = of_benchmarks(monkeypatch, "clocks"), []
+    monkeypatch.setattr(closure, "routed_hz", lambda plan, board, narrator: None)
+    for row in benchmark.rows_of():
+        def close(*_, replan, clock_hz=row["clock_mhz"] * 1e6, **__):
+            planned.append(replan(clock_hz))
+            sys.exit()
+        monkeypatch.setattr(closure, "close", close)
+        with pytest.raises(SystemExit):
+            main(benchmark.build_command(row["network"], row["board"], tmp_path / "out"))
+        assert benchmark.digest_of(accelerator.verilog(planned[-1])) == row["verilog"], row["board"]
+    assert len(planned) == len(benchmark.CASES)
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ from bnnhw.exploring.store import Store
 from . import cluster
 from .test_explore import quick_tools, some
 
+pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+
 __all__ = ["quick_tools"]
 JOBS = 6
 

@@ -62,5 +62,5 @@ def test_a_refusal(cnv, monkeypatch):
     assert len(asked) == len(set(asked))
     stages, whole = {name: sum(device == name for device, _ in asked) for name, _ in asked}, len(own.stages)
     assert stages == {"up5k": whole, "hx1k": 1, "hx8k": 1, "gw1nr-9": 1, "gw2a-18": 2, "ecp5-12f": 3, "ecp5-25f": 3,
-                      "ecp5-45f": whole}
+                      "ecp5-25f-8": 3, "ecp5-45f": whole}
     assert len({id(front) for front in searched}) == 2      # what comes nearest, and what fits the ECP5-45F

@@ -37,7 +37,7 @@ def _rows(netlist):
 
 
 @pytest.mark.parametrize("name", ["ecp5-12f", *(pytest.param(name, marks=pytest.mark.slow) for name in (
-    "ecp5-25f", "ecp5-45f", "ecp5-85f", "ecp5um5g-85f"))])
+    "ecp5-25f", "ecp5-25f-8", "ecp5-45f", "ecp5-85f", "ecp5um5g-85f"))])
 def test_same_design(name, tmp_path, monkeypatch):
     """Settings and what is used are those without held rows; only what was held is in them."""
     (tmp_path / "d.v").write_text(DESIGN)

@@ -214,6 +214,8 @@ def window(*, width, depth, loops, small, address_jump, ahead, room, freed, plac
         parts.add(window__padding=1, window__place=places, window__fill=width)
     if borders > 1:
         parts.add(window__border=bits(borders - 1))
+    if places:
+        parts.path(path=1, placing=1)
     return parts.path(path=1, turning=SMALL_TURN if small else 1, carry=ahead) + ring(width, depth, family)
 
 
