@@ -151,8 +151,9 @@ def _soon(network, planner, cycles, buffers):
             break
         target = int(target * cycles / plan.latency_cycles)
     if best is None:
-        found = f"; the shortest that was found is {shortest:,}" if shortest < math.inf else ""
-        raise PlanError(f"no plan for {planner.device.name} has a latency of {cycles:,} cycles{found}")
+        shortest = min(shortest, choose(network, planner, fps=AS_FAST_AS_FITS, buffers=buffers).plan.latency_cycles)
+        asked, found = (f"{own:,} cycles ({1e6 * own / planner.clock_hz:.2f} us)" for own in (cycles, shortest))
+        raise PlanError(f"no plan for {planner.device.name} has a latency of {asked}; the shortest that was found is {found}")
     return best
 
 

@@ -324,9 +324,16 @@ def test_latency_of_a_convolution():
 
 
 def test_no_such_latency():
-    for cycles, end in ((2, ""), (20, r"; the shortest that was found is \d+")):
-        with pytest.raises(PlanError, match=rf"^no plan for up5k has a latency of {cycles} cycles{end}$"):
-            folding.choose(SMALL, planner(SMALL), latency=cycles / CLOCK_HZ)
+    fastest = folding.choose(SMALL, planner(SMALL), fps=folding.AS_FAST_AS_FITS).plan.latency_cycles
+    for cycles in (0, 2, 20):
+        with pytest.raises(PlanError, match=(
+                rf"^no plan for up5k has a latency of {cycles} cycles \([\d.]+ us\); the shortest that was found is (\d+) cycles "
+                rf"\([\d.]+ us\)$")) as found:
+            folding.choose(SMALL, planner(SMALL), latency=(cycles + 0.5) / CLOCK_HZ)
+        assert cycles < int(re.search(r"(\d+) cycles \([\d.]+ us\)$", str(found.value))[1]) <= fastest
+    nothing = Planner(lower(models.load("mnist-cnn").network), DEVICES["hx1k"], CLOCK_HZ, fabric="ice40")
+    with pytest.raises(PlanError, match="does not fit hx1k: .* the smallest device that would do is up5k$"):
+        folding.choose(models.load("mnist-cnn").network, nothing, latency=1e-6)
 
 
 def test_unfolded_as_the_page_says(monkeypatch, tmp_path):
