@@ -8,13 +8,15 @@ Every shipped network on every board, as ``bnnhw build`` plans it, and some at a
 is the simulated interval at the board's clock; ``core_images_per_s_at_fmax`` the same at the routed maximum. Seconds are of the
 whole build command with 1,000 images through the Verilog and 20 through the netlist, or 100 and 5 of the networks in
 :data:`LONG`, whose netlists are slow to simulate. Routing that takes more than :data:`LIMIT_MINUTES` is
-ended, and the row says so. ``of_revision`` is the commit that was built, ``verilog`` the digest of the network's Verilog; a test
-(the slow ones: all rows) finds rows whose Verilog is another today.
+ended, and the row says so. ``of_revision`` is the commit that was built, ``verilog`` the digest of the network's Verilog; columns
+that end in ``_estimated`` are what the planner expects of the whole design, layers of constants by its rule, as they are where
+`bnnhw explore --exact` has not run. A test (the slow ones: all rows) finds rows of which that is different today.
 """
 
 import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,7 +26,9 @@ from pathlib import Path
 from page import DOCS, insert
 from table import RESULTS, digest_of, save, versions
 
-from bnnhw import boards, implement, models
+from bnnhw import boards, devices, estimate, implement, models, planfile
+from bnnhw.estimate.figures import whole
+from bnnhw.lower import lower
 
 PICKED = (      # the README's
     ("mnist-tfc", "icebreaker", []), ("mnist-tfc", "icebreaker", ["--fps", "130000"]),
@@ -35,10 +39,13 @@ PICKED = (      # the README's
     ("mnist-tfc", "hx8k", []), ("mnist-tfc", "orangecrab", []), ("mnist-tfc", "colorlight-i5", []),
     ("mnist-tfc", "tang-nano-9k", []), ("mnist-tfc", "tang-nano-20k", []), ("mnist-cnn-small", "tang-nano-9k", []),
 )
+FASTEST = tuple(("mnist-tfc", board, ["--fps", "max"]) for board in (
+    "hx8k", "ulx3s-25f", "ulx3s-45f", "ulx3s-85f", "ecpix5-85f", "tang-nano-9k", "tang-nano-20k"))
 LONG = {"cifar10-cnv-narrow": ("100", "5"), "fashion-cnn": ("100", "5"), "fashion-residual": ("100", "5")}
 LIMIT_MINUTES = 10
 UNENDED = f"not routed after {LIMIT_MINUTES} minutes"
 FILE = RESULTS / "boards.json"
+PLANNED = ("verilog", "cells_estimated", "block_rams_estimated", "fmax_mhz_estimated")
 FIGURES = ("cells", "cells_limit", "block_rams", "block_rams_limit", "fmax_mhz", "clock_mhz", "cycles_per_image",
            "core_images_per_s", "core_images_per_s_at_fmax", "link_images_per_s", "latency_us", "images", "right")
 TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "verilator")
@@ -46,8 +53,8 @@ TOOLS = ("yosys", "nextpnr-ice40", "nextpnr-ecp5", "nextpnr-himbaechel-gowin", "
 
 def cases():
     """(network, board, options) of all rows, the README's first."""
-    return list(PICKED) + [(name, board, []) for board in boards.names() for name in models.names()
-                           if (name, board, []) not in PICKED]
+    pairs = [(name, board, []) for board in boards.names() for name in models.names()]
+    return [*PICKED, *(pair for pair in pairs if pair not in PICKED), *FASTEST]
 
 
 def key(network, board, options):
@@ -67,11 +74,21 @@ def build_command(network, board, options, folder):
             *options, "-o", str(folder)]
 
 
-def digest_today(network, board, options):
-    """Digest of the Verilog of a case as this code plans and writes it, in seconds."""
+def of_folder(folder, network, board):
+    """What a build folder's row has before any tool runs: the digest of its Verilog, and what is estimated of its plan."""
+    plan = planfile.loads(Path(folder, "plan.toml").read_bytes(), models.load(network).network, lower)
+    board = boards.find(board)
+    device = devices.find(board.device)
+    found = whole([estimate.of_plan(plan, device), estimate.of_wrapper(board, plan)], device)
+    return {"verilog": digest_of(Path(folder, f"{network}.v").read_text()), "cells_estimated": round(found.luts),
+            "block_rams_estimated": found.brams, "fmax_mhz_estimated": round(found.fmax_hz / 1e6, 2)}
+
+
+def today(network, board, options):
+    """The same of a case as this code plans and writes it, in seconds."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(build_command(network, board, options, f"{folder}/out"), check=True, stdout=subprocess.DEVNULL)
-        return digest_of(Path(folder, "out", f"{network}.v").read_text())
+        return of_folder(Path(folder, "out"), network, board)
 
 
 def row(model, board, extra):
@@ -84,12 +101,12 @@ def row(model, board, extra):
         revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
         what = {"network": model, "board": board, "options": " ".join(extra), "of_revision": revision}
         if status:
-            return what | {"verilog": "", "fits": complaint} | dict.fromkeys(FIGURES) | {"build_s": round(seconds, 1)}
+            return what | dict.fromkeys(PLANNED) | {"fits": complaint} | dict.fromkeys(FIGURES) | {"build_s": round(seconds, 1)}
         facts = json.loads(Path(folder, "out", "report.json").read_text())
-        verilog = digest_of(Path(folder, "out", f"{model}.v").read_text())
+        what |= of_folder(Path(folder, "out"), model, board)
     device, verified = facts["device"], facts["verified"]
     return what | {
-        "verilog": verilog, "fits": "yes", "cells": device["luts"], "cells_limit": device["luts_limit"],
+        "fits": "yes", "cells": device["luts"], "cells_limit": device["luts_limit"],
         "block_rams": device["brams"], "block_rams_limit": device["brams_limit"],
         "fmax_mhz": round(device["fmax_hz"] / 1e6, 2),
         "clock_mhz": facts["clock_hz"] / 1e6, "cycles_per_image": verified["interval_cycles"],
@@ -113,7 +130,22 @@ def table(rows):
     lines += ["", f"{len(rows)} of {len(cases())} pairs were tried; {len(others)} of them are refused: {listed(others)}."]
     if unended:
         lines += ["", f"{UNENDED[0].upper()}{UNENDED[1:]}: {listed(unended)}."]
+    lines += ["", *estimated(rows)]
     return "\n".join(lines) + "\n"
+
+
+def estimated(rows):
+    """How far from the routed figures the planner's are."""
+    routed = [r for r in rows if r["fits"] == "yes"]
+    yield (f"What the planner had expected of these {len(routed)} designs, link and PLL included: block RAMs equal in "
+           f"{sum(r['block_rams_estimated'] == r['block_rams'] for r in routed)};")
+    for what, key, limit in (("cells", "cells", 10), ("clock that routing reaches", "fmax_mhz", 20)):
+        errors = {f"{r['network']} {r['options']}".strip() + f" on {r['board']}": 100 * (r[f"{key}_estimated"] / r[key] - 1)
+                  for r in routed}
+        worst = max(errors, key=lambda name: abs(errors[name]))
+        yield (f"{what}: {sum(abs(error) <= limit for error in errors.values())} of {len(errors)} within {limit} %, half of them "
+               f"within {statistics.median(map(abs, errors.values())):.1f} %, the worst is {errors[worst]:+.0f} % ({worst})"
+               f"{';' if key == 'cells' else '.'}")
 
 
 def listed(rows):

@@ -22,7 +22,7 @@ from bnnhw.plan import Plan, PlanError
 from bnnhw.planner import goals
 from bnnhw.planner.goals import MARGIN, Planner, has_estimates
 from bnnhw.planner.search import Limits, unlimited
-from bnnhw.planner.tables import FORK_WORDS, WIDEST_TABLE, branch_words, buffer_words, candidates
+from bnnhw.planner.tables import BLOCK_CELLS, FORK_WORDS, WIDEST_TABLE, branch_words, buffer_words, candidates, choices_of
 from bnnhw.stages.base import BufferOptions
 
 from .networks import dense_network, networks
@@ -136,6 +136,18 @@ def test_circuits_of_constants():
     assert {getattr(options, "style", "") for options in candidates(stage, None, CLOCK_HZ)} == {"folded"}
     unfolded = [options for options in candidates(stage, "ecp5", 60_000_000) if options.style == "unfolded"]
     assert [(options.fabric, options.depth) for options in unfolded] == [("ecp5", 3)]
+
+
+@pytest.mark.parametrize("device, layer, blocks", [
+    ("ecp5-85f", 1, [12]), ("ecp5-85f", 2, [1]), ("ecp5-45f", 1, []), ("ecp5-45f", 2, [1]), ("gw2a-18", 1, [1]),
+    ("up5k", 1, [1])])
+def test_large_layers_of_constants_are_in_blocks(device, layer, blocks):
+    """On an ECP5: of 784x64 weights twelve of some 1,500 cells, and none where they take more than a third of the device."""
+    stage, device = lower(TFC)[layer], DEVICES[device]
+    found = [choice for choice in choices_of(stage, device, device.family, clock_hz=60e6, path_ns=50, register_ns=50)
+             if choice.options.style == "unfolded"]
+    assert [choice.options.blocks for choice in found] == blocks
+    assert all(1_000 < choice.luts / choice.options.blocks <= BLOCK_CELLS for choice in found if choice.options.blocks > 1)
 
 
 def test_weights_in_logic_are_not_too_wide():

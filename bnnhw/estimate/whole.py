@@ -25,14 +25,14 @@ CELL_INPUTS = {"ice40": 4, "ecp5": 4, "gowin": 4, "xc7": 6}
 FREE_MULTIPLEXERS = {"ecp5"}        # between its LUT4s, up to six inputs
 CELLS_PER_END = 2
 # A table or chain between two registers, with the wires of a large design, by a device's delays. From rows in benchmarks/results:
-# UP5K 8.3 (records.json, mnist-lut4 at depth 2: 60.27 MHz), 6.8 (boards.json, at depth 3: 49.27), 7.7 (settings.json, TFC's fc4);
+# UP5K 8.3 (records.json, mnist-lut4 at depth 2: 60.27 MHz), 6.8 (boards.json, at depth 3: 48.92), 7.7 (settings.json, TFC's fc4);
 # HX8K 3.9 (boards.json, mnist-lut4 at depth 2: 128.52); ECP5 5.0 (records.json, 6-input tables at depth 3: 67.26), 3.6
-# (boards.json, mnist-lut4 at depth 3: 92.11), 3.4 (settings.json, fc4); 5G 3.0 (boards.json, mnist-lut6-wide at depth 3: 111.61),
-# 2.4 (fashion-lut4: 140.53), 6.1 (unfolded.json, all of TFC at depth 2); its grade 8 as the fitted delays of a table are to those
-# of grade 6 and 5G; GW1NR-9 6.2 (boards.json, fashion-lut4 at depth 2: 80.75), GW2A-18 3.2 (mnist-lut4: 154.68), and of larger
-# tables there nothing is routed. Tables of a lookup layer that need no multiplexer between cells are quicker.
-LEVEL_NS = {"ice40-u": 8, "ice40-hx": 4, "ecp5-6": 5, "ecp5-8": 4, "ecp5-5g": 3.3, "gowin-gw1n": 8, "gowin-gw2a": 8}
-SMALL_LEVEL_NS = LEVEL_NS | {"ecp5-6": 3.7, "ecp5-8": 3.0, "ecp5-5g": 2.4, "gowin-gw1n": 6.2, "gowin-gw2a": 3.3}
+# (boards.json, mnist-lut4 at depth 3: 89.60 to 93.43), 3.4 (settings.json, fc4); grade 8 3.3 (boards.json, mnist-lut6: 101.70),
+# 2.7 (mnist-lut4: 122.55); 5G 3.3 (mnist-lut6: 102.12), 2.4 (fashion-lut4: 140.53), 6.1 (unfolded.json, all of TFC at depth 2);
+# GW1NR-9 6.2 (boards.json, fashion-lut4 at depth 2: 80.75), GW2A-18 3.2 (mnist-lut4: 154.68), and of larger tables there nothing
+# is routed. Tables of a lookup layer that need no multiplexer between cells are quicker.
+LEVEL_NS = {"ice40-u": 8, "ice40-hx": 4, "ecp5-6": 5, "ecp5-8": 3.4, "ecp5-5g": 3.3, "gowin-gw1n": 8, "gowin-gw2a": 8}
+SMALL_LEVEL_NS = LEVEL_NS | {"ecp5-6": 3.7, "ecp5-8": 2.7, "ecp5-5g": 2.4, "gowin-gw1n": 6.2, "gowin-gw2a": 3.3}
 FRAMES = 5          # frames on their way at once, and two, for which the flags of frames have room: 4 to 7 in shipped networks
 
 

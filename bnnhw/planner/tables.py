@@ -13,6 +13,7 @@ from fractions import Fraction
 
 from .. import estimate
 from ..estimate.figures import whole
+from ..families import FAMILIES, MANY_CELLS
 from ..stages.base import BufferOptions
 from ..stages.dense import weight_bits
 from ..stages.windowed import WindowStage
@@ -25,6 +26,11 @@ ANY_FABRIC = "ice40"
 # one, the HX8K, gets the same circuit; what it reaches there is bnnhw.estimate's to say.
 LEVEL_NS = {"ice40": 8, "ecp5": 5, "gowin": 8, "xc7": 4}
 HALF = 0.5                  # of a device's cells
+# Cells of a block of a layer of constants, in a layer of more than MANY_CELLS on an ECP5: as those of TFC's first layer, which is
+# routed in eleven (benchmarks/unfolded.py) and in one is not. A layer of more than a third of such a device leaves no room for
+# the others and for rows held free.
+BLOCK_CELLS = 1_500
+PART = 1 / 3
 # Bits side by side of weights in logic: one address drives all tables, over the whole device. At 3,584 bits TFC on an ECP5-25F
 # was routed for 46 MHz where its paths, without that, let expect 79; its 20,306 cells took nextpnr's router of large designs:
 # its wires are slower, and the two have not been told apart.
@@ -138,7 +144,8 @@ def choices_of(stage, device, fabric, *, clock_hz, path_ns, register_ns, updatab
 
     Options whose estimated path is longer than ``register_ns`` have registers in more places, as long as that makes it shorter.
     Of a stage's options only those whose estimated path is at most ``path_ns`` are taken, or where none is those with the
-    shortest; circuits of constants have registers as a clock of ``clock_hz`` needs them.
+    shortest; circuits of constants have registers as a clock of ``clock_hz`` needs them, and on an ECP5 large layers are in
+    blocks of :data:`BLOCK_CELLS`.
 
     Raises
     ------
@@ -148,6 +155,11 @@ def choices_of(stage, device, fabric, *, clock_hz, path_ns, register_ns, updatab
     found, paths = [], {}
     for options in candidates(stage, fabric, clock_hz, updatable):
         choice = _choice(stage, options, device)
+        if getattr(options, "style", "") == "unfolded" and choice.luts > MANY_CELLS and FAMILIES[device.family].held_rows:
+            if choice.luts > PART * device.luts:
+                continue
+            blocks = min(stage.elements_out, math.ceil(choice.luts / BLOCK_CELLS))
+            choice = _choice(stage, options.model_copy(update={"blocks": blocks}), device)
         if not hasattr(options, "fabric"):
             own = _path_ns(choice, device)
             if own > register_ns and isinstance(options, BufferOptions):
