@@ -5,11 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from bnnhw import artifact, boards, build, closure, folding, implement
+from bnnhw import artifact, boards, build, closure, devices, folding, implement
 from bnnhw.artifact import Artifact
 from bnnhw.bitstream import ClockMissed
 from bnnhw.boards import BoardError
 from bnnhw.cli import main
+from bnnhw.estimate import whole
+from bnnhw.estimate.figures import constants, speed
 from bnnhw.lower import lower
 
 from .networks import dense_network
@@ -113,6 +115,16 @@ def test_no_room_at_the_faster_clock():
     assert close(planned(30_000_000), 50.1e6, Full(50.1e6))["plan"].clock_hz == 30_000_000
     with pytest.raises(implement.ImplementError, match="^the design does not fit$"):
         close(planned(30_000_000), 29e6, Full())
+
+
+def test_every_board_has_its_delays():
+    """Fitted, of tables in a row, and as a goal; a faster grade's are shorter."""
+    own = {speed(devices.find(boards.find(name).device)) for name in boards.names()}
+    assert own == set(constants()["path_ns"]) == set(whole.LEVEL_NS) == set(whole.SMALL_LEVEL_NS) == set(closure.GOALS_HZ)
+    for slow, fast in (("ecp5-6", "ecp5-8"), ("ecp5-8", "ecp5-5g")):
+        slow_ns, fast_ns = (constants()["path_ns"][grade] for grade in (slow, fast))
+        assert all(fast_ns[name] < slow_ns[name] for name in ("bram", "carry", "counting", "levels", "path", "placing"))
+        assert whole.LEVEL_NS[fast] < whole.LEVEL_NS[slow] and closure.GOALS_HZ[fast] > closure.GOALS_HZ[slow]
 
 
 def test_command(tmp_path, monkeypatch, capsys):
