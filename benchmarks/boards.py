@@ -40,7 +40,7 @@ PICKED = (      # the README's
     ("mnist-tfc", "tang-nano-9k", []), ("mnist-tfc", "tang-nano-20k", []), ("mnist-cnn-small", "tang-nano-9k", []),
 )
 FASTEST = tuple(("mnist-tfc", board, ["--fps", "max"]) for board in (
-    "hx8k", "ulx3s-25f", "ulx3s-45f", "ulx3s-85f", "ecpix5-85f", "tang-nano-9k", "tang-nano-20k"))
+    "hx8k", "ulx3s-25f", "ulx3s-45f", "tang-nano-9k", "tang-nano-20k"))
 LONG = {"cifar10-cnv-narrow": ("100", "5"), "fashion-cnn": ("100", "5"), "fashion-residual": ("100", "5")}
 LIMIT_MINUTES = 10
 UNENDED = f"not routed after {LIMIT_MINUTES} minutes"

@@ -1,4 +1,4 @@
-"""Tests. Commands that they interrupt must see the signal even where the shell has the tests in the background, and ignores it."""
+"""Tests. Commands that they interrupt must see the signal, which a shell has its background jobs ignore."""
 import signal
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

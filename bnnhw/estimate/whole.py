@@ -28,11 +28,13 @@ CELLS_PER_END = 2
 # UP5K 8.3 (records.json, mnist-lut4 at depth 2: 60.27 MHz), 6.8 (boards.json, at depth 3: 48.92), 7.7 (settings.json, TFC's fc4);
 # HX8K 3.9 (boards.json, mnist-lut4 at depth 2: 128.52); ECP5 5.0 (records.json, 6-input tables at depth 3: 67.26), 3.6
 # (boards.json, mnist-lut4 at depth 3: 89.60 to 93.43), 3.4 (settings.json, fc4); grade 8 3.3 (boards.json, mnist-lut6: 101.70),
-# 2.7 (mnist-lut4: 122.55); 5G 3.3 (mnist-lut6: 102.12), 2.4 (fashion-lut4: 140.53), 6.1 (unfolded.json, all of TFC at depth 2);
+# 2.7 (mnist-lut4: 122.55); 5G 3.3 (mnist-lut6: 102.12), 2.4 (fashion-lut4: 140.53);
 # GW1NR-9 6.2 (boards.json, fashion-lut4 at depth 2: 80.75), GW2A-18 3.2 (mnist-lut4: 154.68), and of larger tables there nothing
 # is routed. Tables of a lookup layer that need no multiplexer between cells are quicker.
 LEVEL_NS = {"ice40-u": 8, "ice40-hx": 4, "ecp5-6": 5, "ecp5-8": 3.4, "ecp5-5g": 3.3, "gowin-gw1n": 8, "gowin-gw2a": 8}
 SMALL_LEVEL_NS = LEVEL_NS | {"ecp5-6": 3.7, "ecp5-8": 2.7, "ecp5-5g": 2.4, "gowin-gw1n": 6.2, "gowin-gw2a": 3.3}
+# Of layers in blocks, which are routed without delays in view: 62.2 MHz on a ULX3S-85F (by hand), 5G as unfolded.json has it.
+BLOCKS_LEVEL_NS = LEVEL_NS | {"ecp5-6": 8, "ecp5-5g": 6.1}
 FRAMES = 5          # frames on their way at once, and two, for which the flags of frames have room: 4 to 7 in shipped networks
 
 
@@ -69,7 +71,8 @@ def of_stage(stage, options, device):
     found = cached(stage, options, device)
     small = not hasattr(stage, "weights") and all(len(inputs) <= CELL_INPUTS[device.family]
                                                   for layer, _ in stage.layers for inputs in layer)
-    depth_ns = options.depth * (SMALL_LEVEL_NS if small else LEVEL_NS)[speed(device)]
+    in_blocks = hasattr(stage, "weights") and options.blocks > 1        # of a lookup layer these are block RAMs
+    depth_ns = options.depth * (SMALL_LEVEL_NS if small else BLOCKS_LEVEL_NS if in_blocks else LEVEL_NS)[speed(device)]
     if found is not None:
         return Estimate(found.luts, found.ffs, found.brams, depth_ns)
     if hasattr(stage, "weights"):

@@ -27,9 +27,11 @@ ANY_FABRIC = "ice40"
 LEVEL_NS = {"ice40": 8, "ecp5": 5, "gowin": 8, "xc7": 4}
 HALF = 0.5                  # of a device's cells
 # Cells of a block of a layer of constants, in a layer of more than MANY_CELLS on an ECP5: as those of TFC's first layer, which is
-# routed in eleven (benchmarks/unfolded.py) and in one is not. A layer of more than a third of such a device leaves no room for
-# the others and for rows held free.
+# routed in eleven (benchmarks/unfolded.py) and in one is not. What it takes for wires shows in its clock: 62.2 MHz at depth 2 on
+# a ULX3S-85F, and less than 60 at depth 3. A layer of more than a third of such a device leaves no room for the others and for
+# rows held free.
 BLOCK_CELLS = 1_500
+BLOCK_LEVEL_NS = 8
 PART = 1 / 3
 # Bits side by side of weights in logic: one address drives all tables, over the whole device. At 3,584 bits TFC on an ECP5-25F
 # was routed for 46 MHz where its paths, without that, let expect 79; its 20,306 cells took nextpnr's router of large designs:
@@ -159,7 +161,8 @@ def choices_of(stage, device, fabric, *, clock_hz, path_ns, register_ns, updatab
             if choice.luts > PART * device.luts:
                 continue
             blocks = min(stage.elements_out, math.ceil(choice.luts / BLOCK_CELLS))
-            choice = _choice(stage, options.model_copy(update={"blocks": blocks}), device)
+            depth = max(1, int(1e9 / clock_hz / BLOCK_LEVEL_NS))
+            choice = _choice(stage, options.model_copy(update={"blocks": blocks, "depth": depth}), device)
         if not hasattr(options, "fabric"):
             own = _path_ns(choice, device)
             if own > register_ns and isinstance(options, BufferOptions):
